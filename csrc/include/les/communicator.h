@@ -1,0 +1,46 @@
+// How domains talk to each other. The engine knows this interface only; MPI lives in the LAMMPS plugin. Every method is
+// collective: all domains call it in the same order, those without atoms too.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace les {
+
+class Communicator {
+public:
+    virtual ~Communicator() = default;
+
+    virtual int rank() const = 0;
+    virtual int size() const = 0;
+
+    /// Replaces `values` on every domain by the sum over domains.
+    virtual void allreduce_sum(double* values, std::int64_t count) = 0;
+
+    /// Concatenates the `values` of all domains in rank order, on every domain.
+    virtual std::vector<double> allgather(const std::vector<double>& values) = 0;
+
+    /// Sends one block to every domain and receives one from each: blocks[r] goes to rank r, the result holds what
+    /// rank r sent at [r]. Brick-to-pencil transposes and mesh halos are made of it.
+    virtual std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) = 0;
+
+    /// Adds the rows of ghosts to the rows of their owners; `rows` is (n_all, width), ghost rows keep their values.
+    virtual void ghosts_to_owners(double* rows, int width) = 0;
+
+    /// Copies the rows of owners to their ghosts; `rows` is (n_all, width).
+    virtual void owners_to_ghosts(double* rows, int width) = 0;
+};
+
+/// One domain that owns every atom: sums are what they are, and there are no ghosts.
+class SingleProcess final : public Communicator {
+public:
+    int rank() const override { return 0; }
+    int size() const override { return 1; }
+    void allreduce_sum(double*, std::int64_t) override {}
+    std::vector<double> allgather(const std::vector<double>& values) override { return values; }
+    std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) override { return blocks; }
+    void ghosts_to_owners(double*, int) override {}
+    void owners_to_ghosts(double*, int) override {}
+};
+
+}  // namespace les

@@ -1,0 +1,47 @@
+// Engine: positions in, energy, forces, virial and latent charges out. The page to read first is Engine::compute in
+// engine.cpp; every step of the method is one named call there.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "les/communicator.h"
+#include "les/model_file.h"
+#include "les/system.h"
+
+namespace les {
+
+struct EngineOptions {
+    std::string device = "cpu";           ///< "cpu"; "cuda" needs a build with CUDA
+    std::optional<int> threads;           ///< threads of the network and the sums; none: leave torch's setting
+    std::optional<double> total_charge;   ///< e, replaces the model's own; only for models that neutralize
+    double skin = 0.5;                    ///< angstrom, reuse of the engine's own neighbour list
+};
+
+class Engine {
+public:
+    /// Throws les::Error if the model, the device or an option cannot be used.
+    explicit Engine(const ModelFile& file, const EngineOptions& options = {},
+                    std::shared_ptr<Communicator> communicator = std::make_shared<SingleProcess>());
+    ~Engine();
+    Engine(Engine&&) noexcept;
+    Engine& operator=(Engine&&) noexcept;
+
+    const Metadata& metadata() const;
+
+    /// Evaluates with the engine's own neighbour list; every atom must be owned (n_local == n_all).
+    const Results& compute(const System& system);
+    /// Evaluates with the neighbours of the host; centres may be any atom inside the receptive field.
+    const Results& compute(const System& system, const EdgeList& edges);
+
+    /// "direct sum, 1234 k-vectors up to 6.44 1/angstrom" of the last evaluation, for the host to print.
+    std::string long_range_description() const;
+
+private:
+    struct Implementation;
+    std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace les

@@ -1,0 +1,11 @@
+// Names of the fields that cross the layers; shapes, units and meanings are in python/les_md/fields.py, their twin.
+#pragma once
+
+namespace les::fields {
+
+inline constexpr const char* node_energies = "node_energies";
+inline constexpr const char* offset_energies = "offset_energies";
+inline constexpr const char* latent_charges = "latent_charges";
+inline constexpr const char* metadata_record = "les_metadata.json";
+
+}  // namespace les::fields

@@ -1,0 +1,37 @@
+// The learned part: edges to atomic energies and latent charges, and one backward pass to gradients on the edges.
+// The TorchScript module is hidden behind this class, so that another payload can stand behind the same calls.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "les/model_file.h"
+#include "les/neighbor_list.h"
+#include "les/system.h"
+
+namespace les {
+
+class Network {
+public:
+    /// `device` is "cpu", "cuda" or "cuda:N"; throws les::Error if it cannot be used.
+    Network(const ModelFile& file, const std::string& device);
+    ~Network();
+    Network(Network&&) noexcept;
+
+    /// Evaluates energies and charges and keeps what `backward` needs.
+    void forward(const System& system, const Edges& edges);
+    /// Gradient (n_edges, 3) in eV/angstrom of sum(node_energies) + sum(charge_cotangents * latent_charges) with
+    /// respect to the edge vectors of the last `forward`. `charge_cotangents` is (n_all, n_channels), V.
+    const std::vector<double>& backward(const std::vector<double>& charge_cotangents);
+
+    const std::vector<double>& node_energies() const { return node_energies_; }    ///< (n_local,), eV, with offsets
+    const std::vector<double>& latent_charges() const { return latent_charges_; }  ///< (n_all, n_channels), e
+
+private:
+    struct Implementation;
+    std::unique_ptr<Implementation> implementation_;
+    std::vector<double> node_energies_, latent_charges_, edge_gradients_;
+};
+
+}  // namespace les

@@ -1,0 +1,60 @@
+"""The checkpoint `model.pt` that training leaves: settings, parameters and a summary of the training.
+
+It is data only (no pickled code), read with torch's safe loader.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from les_md.errors import LESError
+from les_md.model import LESModel
+from les_md.settings import ModelSettings
+
+FORMAT = "les-md-checkpoint"
+FORMAT_VERSION = 1
+
+
+def save_checkpoint(path: str | Path, model: LESModel, training: dict[str, Any]) -> None:
+    """Writes `model` and `training` (plain values only) to `path`, complete or not at all."""
+    path = Path(path)
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "settings": model.settings.model_dump(),
+        "state": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        "training": training,
+    }
+    temporary = path.with_name(path.name + ".part")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path) -> tuple[LESModel, dict[str, Any]]:
+    """Model and training summary of `path`; raises LESError if it is missing or not a checkpoint."""
+    path = Path(path)
+    if not path.is_file():
+        raise LESError(f"checkpoint {path} does not exist; les-train writes it as model.pt in its output folder")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise LESError(f"{path} is not a checkpoint of les-train ({type(error).__name__})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise LESError(f"{path} is not a checkpoint of les-train")
+    if content["format_version"] > FORMAT_VERSION:
+        raise LESError(
+            f"{path} has checkpoint format {content['format_version']}, this les-md reads up to {FORMAT_VERSION}; "
+            "update les-md with `pip install -U les-md`"
+        )
+    try:
+        model = LESModel(ModelSettings(**content["settings"]))
+        model.load_state_dict(content["state"])
+    except (ValidationError, RuntimeError) as error:
+        raise LESError(f"{path} does not fit this version of les-md: {str(error).splitlines()[0]}") from error
+    return model, content["training"]

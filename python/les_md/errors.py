@@ -1,0 +1,35 @@
+"""The exception for mistakes of the user, and how command-line programs show it.
+
+It stands alone so that every layer can raise it without importing anything heavy.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+class LESError(Exception):
+    """A mistake the user can mend. The text is one line that names the quantity, what was expected and what was got."""
+
+
+def command_line(program: str) -> Callable[[Callable[..., None]], Callable[..., int]]:
+    """Decorates the main function of `program`: a `LESError` becomes one line on stderr and exit status 1."""
+
+    def decorate(main: Callable[..., None]) -> Callable[..., int]:
+        @functools.wraps(main)
+        def run(arguments: list[str] | None = None) -> int:
+            try:
+                main(arguments)
+            except LESError as error:
+                print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+                return 1
+            except KeyboardInterrupt:
+                print(f"{program}: interrupted", file=sys.stderr)
+                return 130
+            return 0
+
+        return run
+
+    return decorate

@@ -1,0 +1,259 @@
+"""From a checkpoint to the one file that every host loads, checked before it counts (`les-export`)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+import torch
+
+from les_md import fields
+from les_md.batch import AtomsBatch, collate, frame_from_atoms, types_of
+from les_md.charge_sign import fix_charge_sign, parse_charge_sign
+from les_md.checkpoint import load_checkpoint
+from les_md.errors import LESError, command_line
+from les_md.forces import evaluate
+from les_md.model import DTYPES, LESModel
+from les_md.model_file import content_hash, make_record, read_record
+from les_md.settings import ModelSettings
+from les_md.torchforce import ExportedModel
+
+#: Largest relative difference between checkpoint and exported file, by the precision of the exported network.
+CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
+
+
+@contextlib.contextmanager
+def torchscript() -> Iterator[None]:
+    """TorchScript is what the file is; its deprecation notices say nothing to the user."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
+        yield
+
+
+def copy_model(model: LESModel, dtype: str | None = None) -> LESModel:
+    """A copy of `model`, in another precision if `dtype` is given."""
+    settings = model.settings.model_copy(update={"dtype": dtype or model.settings.dtype}, deep=True)
+    copy = LESModel(settings)
+    copy.load_state_dict(model.state_dict())
+    return copy
+
+
+def write_model_file(
+    model: LESModel, path: str | Path, training: dict[str, Any], charge_sign: dict[str, Any] | None, bound: list[str] | None
+) -> dict[str, Any]:
+    """Compiles `model` and writes it with its record, complete or not at all; returns the record."""
+    path = Path(path)
+    bound_types = None if bound is None else torch.from_numpy(types_of(bound, model.settings.symbols))
+    exported = ExportedModel(model, bound_types).eval()
+    for parameter in exported.parameters():
+        parameter.requires_grad_(False)
+    record = make_record(model.settings, training, charge_sign, bound)
+    record["content_hash"] = content_hash(record, exported.state_dict())
+    temporary = path.with_name(path.name + ".part")
+    with torchscript():
+        scripted = torch.jit.script(exported)
+        torch.jit.save(scripted, str(temporary), _extra_files={fields.METADATA_RECORD: json.dumps(record)})
+    os.replace(temporary, path)
+    return record
+
+
+def load_exported(path: str | Path) -> tuple[LESModel, dict[str, Any]]:
+    """Model and record of an exported file."""
+    record = read_record(path)
+    with torchscript():
+        scripted = torch.jit.load(str(path), map_location="cpu")
+    model = LESModel(ModelSettings(**record["settings"]))
+    prefix = "model."
+    state = {name[len(prefix) :]: value for name, value in scripted.state_dict().items() if name.startswith(prefix)}
+    model.load_state_dict(state)
+    return model, record
+
+
+def check_exported(path: str | Path, model: LESModel, frames: list[ase.Atoms]) -> dict[str, float]:
+    """Compares the engine on the file with `model` in Python on `frames`.
+
+    Returns:
+        largest differences relative to the largest value: energy, forces, charges.
+    """
+    from les_md.engine import Engine
+
+    engine = Engine(path)
+    tolerance = max(CHECK_TOLERANCE[engine.record["dtype"]], CHECK_TOLERANCE[model.settings.dtype])
+    differences = {"energy": 0.0, "forces": 0.0, "charges": 0.0}
+    for atoms in frames:
+        expected = evaluate(model, frame_from_atoms(atoms, model.settings.symbols, model.settings.cutoff), virial=False)
+        periodic = bool(np.all(atoms.pbc))
+        got = engine.compute(atoms.positions, engine.types_of(atoms.get_chemical_symbols()), np.asarray(atoms.cell), periodic)
+        offsets = float(model.element_energies[types_of(atoms.get_chemical_symbols(), model.settings.symbols)].sum())
+        pairs = {
+            # element offsets dwarf what the network adds and would hide a difference
+            "energy": (np.array(got["energy"] - offsets), expected[fields.ENERGY].detach().numpy() - offsets),
+            "forces": (got["forces"], expected[fields.FORCES].detach().numpy()),
+            "charges": (got["latent_charges"], expected[fields.LATENT_CHARGES].detach().numpy()),
+        }
+        for name, (a, b) in pairs.items():
+            scale = max(float(np.abs(b).max(initial=0.0)), 1e-3 * len(atoms) if name == "energy" else 1e-3)
+            differences[name] = max(differences[name], float(np.abs(a - b).max(initial=0.0)) / scale)
+    for name, difference in differences.items():
+        if not difference <= tolerance:
+            raise LESError(
+                f"check of {path}: {name} of the exported file differ from the checkpoint by {difference:.1e} relative, "
+                f"expected at most {tolerance:.0e}; the file was not kept"
+            )
+    return differences
+
+
+def export_model(
+    model: LESModel,
+    path: str | Path,
+    frames: list[ase.Atoms],
+    training: dict[str, Any] | None = None,
+    symbols_of_atoms: list[str] | None = None,
+    dtype: str | None = None,
+    charge_sign: tuple[str | None, int] = (None, -1),
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Writes `model` as a TorchScript file and checks it against `model` on real frames.
+
+    Args:
+        frames: structures for the sign of the charges and the check.
+        training: summary for the record.
+        symbols_of_atoms: atom list that `forward` (TorchForce) is bound to; None leaves it unbound.
+        dtype: "float32" or "float64"; None keeps the model's.
+        charge_sign: element and sign that fix the common sign of the charges; None: the most electronegative.
+
+    Returns:
+        the record, and the differences found by the check.
+    """
+    path = Path(path)
+    reference = copy_model(model)
+    sign = None
+    if model.n_channels > 0:
+        sign = fix_charge_sign(reference, batch_of(frames, model.settings), *charge_sign)
+    temporary = path.with_name(path.name + ".unchecked")
+    try:
+        record = write_model_file(copy_model(reference, dtype), temporary, training or {}, sign, symbols_of_atoms)
+        differences = check_exported(temporary, reference, frames)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return record, differences
+
+
+def batch_of(frames: list[ase.Atoms], settings: ModelSettings) -> AtomsBatch:
+    """All `frames` as one batch."""
+    return collate([frame_from_atoms(atoms, settings.symbols, settings.cutoff) for atoms in frames])
+
+
+def frames_to_plain(frames: list[ase.Atoms]) -> list[dict[str, Any]]:
+    """Structures as plain values, for the checkpoint."""
+    return [
+        {
+            "symbols": atoms.get_chemical_symbols(),
+            "positions": atoms.positions.tolist(),
+            "cell": np.asarray(atoms.cell).tolist(),
+            "pbc": [bool(flag) for flag in atoms.pbc],
+        }
+        for atoms in frames
+    ]
+
+
+def frames_from_plain(plain: list[dict[str, Any]]) -> list[ase.Atoms]:
+    """The inverse of `frames_to_plain`."""
+    return [ase.Atoms(f["symbols"], positions=f["positions"], cell=f["cell"], pbc=f["pbc"]) for f in plain]
+
+
+def read_structures(path: str, index: str = ":") -> list[ase.Atoms]:
+    """Structures of any file ASE reads; raises LESError if there are none."""
+    try:
+        frames = ase.io.read(path, index)
+    except FileNotFoundError as error:
+        raise LESError(f"structure file {path} does not exist") from error
+    except Exception as error:  # ASE's readers raise whatever their format runs into
+        raise LESError(f"structure file {path} cannot be read by ASE: {type(error).__name__}: {error}") from error
+    if not frames:
+        raise LESError(f"structure file {path} holds no structure")
+    return list(frames)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether `path` is an exported file rather than a checkpoint."""
+    try:
+        read_record(path)
+    except LESError:
+        return False
+    return True
+
+
+def default_output(path: Path) -> Path:
+    """model.les.pt beside model.pt; an exported file keeps its stem."""
+    stem = path.name.removesuffix(".les.pt") if path.name.endswith(".les.pt") else path.stem
+    return path.with_name(stem + ".les.pt")
+
+
+@command_line("les-export")
+def main(arguments: list[str] | None = None) -> None:
+    """Command-line program `les-export`."""
+    parser = argparse.ArgumentParser("les-export", description="Write the TorchScript file that LAMMPS, OpenMM and ASE load.")
+    parser.add_argument("model", type=Path, help="checkpoint of les-train (model.pt), or an exported file to change")
+    parser.add_argument("-o", "--output", type=Path, help="default: model.les.pt beside the checkpoint")
+    parser.add_argument("--atoms", help="structure file whose atom list the TorchForce entry is bound to")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), help="precision of the network in the file")
+    parser.add_argument("--check", help="structure file to check on; default: frames kept in the checkpoint")
+    parser.add_argument("--charge-sign", help="element and sign that fix the sign of the charges, such as O=-1")
+    options = parser.parse_args(arguments)
+
+    if not options.model.is_file():
+        raise LESError(f"model {options.model} does not exist; les-train writes it as model.pt in its output folder")
+    source_is_exported = is_exported(options.model)
+    output = options.output or default_output(options.model)
+    if source_is_exported:
+        model, old_record = load_exported(options.model)
+        training = old_record["training"]
+        if output.resolve() == options.model.resolve():
+            raise LESError(f"output {output} is the input file; name another with --output")
+    else:
+        model, training = load_checkpoint(options.model)
+    frames = read_structures(options.check) if options.check else frames_from_plain(training.get("check_frames", []))
+    if not frames:
+        raise LESError(f"{options.model} holds no frames to check on; give some with --check FILE")
+    bound = read_structures(options.atoms, "-1:")[0].get_chemical_symbols() if options.atoms else None
+    element, sign = parse_charge_sign(options.charge_sign) if options.charge_sign else (None, -1)
+    if source_is_exported and options.charge_sign is None and old_record["charge_sign"]:
+        element, sign = old_record["charge_sign"]["element"], old_record["charge_sign"]["sign"]
+    record, differences = export_model(model, output, frames, training, bound, options.dtype, (element, sign))
+    print_summary(output, model, record, differences, len(frames))
+
+
+def print_summary(
+    path: Path, model: LESModel, record: dict[str, Any], differences: dict[str, float], n_frames: int
+) -> None:
+    """Says what was written."""
+    long_range = record["long_range"]
+    kernel = "none"
+    if long_range:
+        cut = f"k_cutoff {long_range['k_cutoff']} 1/angstrom" if long_range["k_cutoff"] else "converged"
+        kernel = f"smearing {long_range['smearing']} angstrom, {cut}, {record['n_channels']} charge channel(s)"
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    bound = f"{len(record['bound_symbols'])} atoms" if record["bound_symbols"] else "no atom list (--atoms binds one)"
+    print(f"wrote        {path} ({path.stat().st_size / 1024:.0f} kB)")
+    print(f"elements     {' '.join(record['symbols'])}")
+    print(f"cutoff       {record['cutoff']} angstrom, {record['n_layers']} layer(s)")
+    print(f"parameters   {n_parameters}, {record['dtype']}")
+    print(f"long range   {kernel}")
+    if record["charge_sign"]:
+        sign = "negative" if record["charge_sign"]["sign"] < 0 else "positive"
+        print(f"charge sign  {record['charge_sign']['element']} is {sign}")
+    print(f"TorchForce   bound to {bound}")
+    print(
+        f"checked      {n_frames} frame(s): relative differences energy {differences['energy']:.1e}, "
+        f"forces {differences['forces']:.1e}, charges {differences['charges']:.1e}"
+    )

@@ -1,0 +1,108 @@
+"""From a model and a batch to energy, forces and virial: all signs and derivatives are decided here.
+
+F = -dE/dr and virial = -dE/d(strain), with the total energy of design: sum of atomic energies plus the long-range sum
+of the predicted charges. One backward pass gives all of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from les_md import fields
+from les_md.batch import AtomsBatch
+from les_md.constants import converged_k_cutoff
+from les_md.ewald import isolated_energy, neutralize, periodic_energy
+from les_md.model import LESModel
+from les_md.settings import LongRangeSettings
+
+
+def edge_vectors_of(batch: AtomsBatch) -> Tensor:
+    """r_j - r_i + cell_shifts @ cell, (n_edges, 3), float64, angstrom."""
+    centres, neighbours = batch[fields.EDGE_INDEX][0], batch[fields.EDGE_INDEX][1]
+    positions, cell = batch[fields.POSITIONS], batch[fields.CELL]
+    if len(cell) == 1:
+        shift = batch[fields.CELL_SHIFTS] @ cell[0]
+    else:
+        cells = cell.index_select(0, batch[fields.SYSTEM_IDX].index_select(0, centres))
+        shift = torch.einsum("ea,eab->eb", batch[fields.CELL_SHIFTS], cells)
+    return positions.index_select(0, neighbours) - positions.index_select(0, centres) + shift
+
+
+def total_charge_of(settings: LongRangeSettings, total_charge: Tensor) -> Tensor:
+    """Charge per channel (n_channels,): the frame's own, in the first channel, unless the settings spread it."""
+    target = torch.zeros(settings.n_channels, dtype=torch.float64)
+    if settings.total_charge is not None and float(total_charge) == 0.0:
+        return torch.tensor(settings.total_charge, dtype=torch.float64)
+    target[0] = float(total_charge)
+    return target
+
+
+def long_range_energies(settings: LongRangeSettings, batch: AtomsBatch, charges: Tensor) -> tuple[Tensor, Tensor]:
+    """Long-range energy of every system (n_systems,), eV, and the charges after the neutrality option."""
+    k_cutoff = settings.k_cutoff or converged_k_cutoff(settings.smearing)
+    n_atoms = batch[fields.N_ATOMS].tolist()
+    kernel = (settings.coulomb_constant, settings.remove_self_interaction)
+    energies, used = [], []
+    for system, (positions, q) in enumerate(
+        zip(batch[fields.POSITIONS].split(n_atoms), charges.to(torch.float64).split(n_atoms), strict=True)
+    ):
+        if settings.neutrality:
+            target = total_charge_of(settings, batch[fields.TOTAL_CHARGE][system]).to(q.device)
+            q = neutralize(q, target)
+        if bool(batch[fields.PERIODIC][system]):
+            cell = batch[fields.CELL][system]
+            energies.append(periodic_energy(q, positions, cell, settings.smearing, k_cutoff, *kernel))
+        else:
+            energies.append(isolated_energy(q, positions, settings.smearing, *kernel))
+        used.append(q)
+    return torch.stack(energies), torch.cat(used)
+
+
+def evaluate(model: LESModel, batch: AtomsBatch, create_graph: bool = False, virial: bool = True) -> dict[str, Tensor]:
+    """Energy, forces, virial and charges of every system in `batch`.
+
+    Args:
+        create_graph: keep the graph of the forces, for training on them.
+        virial: also differentiate with respect to strain (periodic and isolated systems alike).
+
+    Returns:
+        `energy`, `short_range_energy`, `long_range_energy` (n_systems,) eV, float64; `forces` (n_atoms, 3)
+        eV/angstrom; `virial` (n_systems, 3, 3) eV, zero unless asked for; `latent_charges` (n_atoms, n_channels) e,
+        after the neutrality option.
+    """
+    batch = dict(batch)
+    positions = batch[fields.POSITIONS].detach().requires_grad_(True)
+    cell = batch[fields.CELL]
+    system_idx = batch[fields.SYSTEM_IDX]
+    n_systems = len(cell)
+    variables = [positions]
+    if virial:
+        strain = torch.zeros(n_systems, 3, 3, dtype=torch.float64, device=cell.device, requires_grad=True)
+        variables.append(strain)
+        # r' = r (1 + e), with the symmetric part of e, so that the virial comes out symmetric
+        deformation = 0.5 * (strain + strain.transpose(1, 2))
+        batch[fields.CELL] = cell + cell @ deformation
+        strained = torch.einsum("na,nab->nb", positions, deformation.index_select(0, system_idx))
+        batch[fields.POSITIONS] = positions + strained
+    else:
+        batch[fields.POSITIONS] = positions
+
+    output = model(batch[fields.TYPES], batch[fields.EDGE_INDEX], edge_vectors_of(batch), len(positions))
+    node_energies = output[fields.NODE_ENERGIES].to(torch.float64) + output[fields.OFFSET_ENERGIES]
+    zeros = torch.zeros(n_systems, dtype=torch.float64, device=cell.device)
+    short_range = zeros.index_add(0, system_idx, node_energies)
+    charges = output[fields.LATENT_CHARGES].to(torch.float64)
+    long_range = zeros
+    if model.settings.long_range is not None:
+        long_range, charges = long_range_energies(model.settings.long_range, batch, charges)
+    energy = short_range + long_range
+    gradients = torch.autograd.grad(energy.sum(), variables, create_graph=create_graph)
+    return {
+        fields.ENERGY: energy,
+        fields.SHORT_RANGE_ENERGY: short_range,
+        fields.LONG_RANGE_ENERGY: long_range,
+        fields.FORCES: -gradients[0],
+        fields.VIRIAL: -gradients[1] if virial else torch.zeros_like(cell),
+        fields.LATENT_CHARGES: charges,
+    }

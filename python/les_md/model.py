@@ -1,0 +1,111 @@
+"""The LES model: backbone, energy head, charge head and element offsets.
+
+This is the object that training changes, that a checkpoint stores and that export compiles. It knows edges and types
+only; positions, cells and the long-range energy are in `forces` and `ewald`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from les_md import fields
+from les_md.errors import LESError
+from les_md.network import Backbone, ClusterExpansion, Head
+from les_md.settings import ModelSettings
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class LESModel(nn.Module):
+    """Per-atom energies and latent charges from the edges of a neighbour list.
+
+    Source: Cheng, npj Comput. Mater. 11, 80 (2025): both heads act on the same local invariant features.
+
+    Args:
+        settings: elements, sizes and long-range parameters.
+        backbone: network in place of the atomic cluster expansion; must follow `network.Backbone`.
+    """
+
+    element_energies: Tensor  # (n_types,), eV, float64
+    charge_sign: Tensor  # (n_channels,), +1 or -1
+
+    def __init__(self, settings: ModelSettings, backbone: Backbone | None = None) -> None:
+        super().__init__()
+        if not settings.symbols:
+            raise LESError("`symbols` must name at least one element, got none; set `model.symbols`")
+        self.settings = settings
+        self.n_channels = settings.n_channels
+        n_types = len(settings.symbols)
+        self.backbone = backbone or ClusterExpansion(
+            n_types=n_types,
+            cutoff=settings.cutoff,
+            n_radial=settings.n_radial,
+            l_max=settings.l_max,
+            body_order=settings.body_order,
+            channels=settings.channels,
+            n_embedding=settings.n_embedding,
+            n_layers=settings.n_layers,
+        )
+        n_features = self.backbone.n_features
+        self.energy_head = Head(n_types, n_features, settings.hidden, 1)
+        # a model without charges keeps a head of width zero out of the file by having none
+        self.charge_head = Head(n_types, n_features, settings.hidden, max(self.n_channels, 1))
+        if self.n_channels > 0:
+            # E_lr is even in the charges: starting at zero would leave them there
+            with torch.no_grad():
+                self.charge_head.linear.weight[:, n_features:].normal_(0.0, 0.3)
+                self.charge_head.linear.weight[:, :n_features] *= 0.1
+                self.charge_head.perceptron[-1].weight.mul_(0.1)  # type: ignore[union-attr]
+        else:
+            self.charge_head = Head(n_types, 0, [], 0)
+        self.to(DTYPES[settings.dtype])
+        self.register_buffer("element_energies", torch.zeros(n_types, dtype=torch.float64))
+        self.register_buffer("charge_sign", torch.ones(self.n_channels, dtype=DTYPES[settings.dtype]))
+
+    def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> dict[str, Tensor]:
+        """Evaluates the network; the `local` entry of the exported file.
+
+        Args:
+            types: (n_all,) int64; owned atoms first, ghosts after them.
+            edge_index: (2, n_edges) int64, centres in row 0 (not decreasing), neighbours in row 1.
+            edge_vectors: (n_edges, 3) r_j - r_i in angstrom, any float dtype; converted to the network's precision.
+            n_centre: number of owned atoms.
+
+        Returns:
+            `node_energies` (n_centre,) eV without offsets; `offset_energies` (n_centre,) eV, float64;
+            `latent_charges` (n_all, n_channels) e, zero on ghosts for this backbone.
+        """
+        features = self.backbone(types, edge_index, edge_vectors.to(self.energy_head.mean.dtype), n_centre)
+        centre_types = types[:n_centre]
+        charges = torch.zeros(types.size(0), self.n_channels, dtype=features.dtype, device=features.device)
+        if self.n_channels > 0:
+            owned = self.charge_head(features, centre_types) * self.charge_sign
+            ghosts = charges[n_centre:]
+            charges = torch.cat([owned, ghosts])
+        return {
+            fields.NODE_ENERGIES: self.energy_head(features, centre_types).squeeze(1),
+            fields.OFFSET_ENERGIES: self.element_energies.index_select(0, centre_types),
+            fields.LATENT_CHARGES: charges,
+        }
+
+    @torch.jit.unused
+    def set_offsets(self, element_energies: Tensor) -> None:
+        """Sets the energies of the elements, (n_types,) in eV."""
+        self.element_energies.copy_(torch.as_tensor(element_energies, dtype=torch.float64))
+
+    @torch.jit.unused
+    def initialize_scales(self, batch: dict[str, Tensor], energy_scale: float = 1.0) -> None:
+        """Takes feature scales from the atoms of `batch`, and the size of the energy head's output.
+
+        Args:
+            batch: see `les_md.batch`; a few frames that show all elements.
+            energy_scale: eV; a typical force in eV/angstrom serves well.
+        """
+        from les_md.forces import edge_vectors_of
+
+        heads = [module for module in self.modules() if isinstance(module, Head) and module.linear.out_features > 0]
+        hooks = [head.register_forward_pre_hook(lambda head, inputs: head.standardize(*inputs)) for head in heads]
+        self.energy_head.output_scale.fill_(energy_scale)
+        with torch.no_grad():
+            self(batch[fields.TYPES], batch[fields.EDGE_INDEX], edge_vectors_of(batch), len(batch[fields.TYPES]))
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,7 @@
+"""The network: edges of a neighbour list to invariant features, energies and latent charges."""
+
+from les_md.network.backbone import Backbone
+from les_md.network.cluster_expansion import ClusterExpansion
+from les_md.network.head import Head
+
+__all__ = ["Backbone", "ClusterExpansion", "Head"]

@@ -1,0 +1,38 @@
+"""Radial basis of the edges: Bessel functions times a smooth cutoff."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def cutoff_function(edge_lengths: Tensor, cutoff: float) -> Tensor:
+    """Polynomial that falls from 1 to 0 at `cutoff` with two continuous derivatives.
+
+    Gasteiger, Gross, Günnemann, ICLR 2020 (DimeNet), eq. 8 with p = 6. `edge_lengths` of any shape, angstrom.
+    """
+    # f(x) = 1 - 28 x^6 + 48 x^7 - 21 x^8,  x = r / cutoff
+    x = torch.clamp(edge_lengths / cutoff, max=1.0)
+    x3 = x * x * x
+    x6 = x3 * x3
+    return 1.0 + x6 * (-28.0 + x * (48.0 - 21.0 * x))
+
+
+class RadialBasis(nn.Module):
+    """R_n(r) = sqrt(2 / c) sin(n pi r / c) / r * f(r), n = 1 ... n_radial, with trainable frequencies.
+
+    Source: Cheng, npj Comput. Mater. 10, 157 (2024), radial basis.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, cutoff: float, n_radial: int) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.frequencies = nn.Parameter(torch.arange(1, n_radial + 1, dtype=torch.get_default_dtype()) * math.pi / cutoff)
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """`edge_lengths` (...,) in angstrom, positive -> (..., n_radial)."""
+        r = edge_lengths.unsqueeze(-1)
+        scale = math.sqrt(2.0 / self.cutoff) * cutoff_function(edge_lengths, self.cutoff) / edge_lengths
+        return scale.unsqueeze(-1) * torch.sin(r * self.frequencies)

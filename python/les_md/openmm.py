@@ -1,0 +1,243 @@
+"""LES models in OpenMM: the class `LESForce` for `System.addForce`, and bound modules for OpenMM-Torch's `TorchForce`.
+
+The force itself is the C++ class of the plugin libOpenMMLES.so. OpenMM's own classes are wrapped with SWIG; an object of
+ours becomes one of them by way of its XML, and `les_md._openmm` reaches its methods through `int(force.this)`.
+Import this module before XML with a LESForce is deserialised.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from les_md.errors import LESError
+
+INSTALL_OPENMM = "pip install 'openmm>=8.6,<8.7'"
+REINSTALL = "pip install --force-reinstall les-md"
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    """("8", "6") of "8.6.1" and of "8.6.1+build"."""
+    return tuple(version.split("+")[0].split(".")[:2])
+
+
+def check_versions(build_info: ModuleType, openmm_version: str, torch_version: str) -> None:
+    """Raises LESError unless OpenMM and torch have the minor versions the plugin was built with.
+
+    Done before anything is loaded: libraries of another minor version crash instead of failing.
+    """
+    if not build_info.built_with_openmm:
+        raise LESError(f"les-md was built without OpenMM: {INSTALL_OPENMM}, then {REINSTALL}")
+    for name, built, found in (
+        ("OpenMM", build_info.built_with_openmm, openmm_version),
+        ("torch", build_info.built_with_torch, torch_version),
+    ):
+        if _minor(built) != _minor(found):
+            raise LESError(f"les-md was built with {name} {built}, found {name} {found}: {REINSTALL}")
+
+
+def _load_plugin() -> tuple[ModuleType, ModuleType]:
+    """OpenMM and les_md._openmm, with the plugin loaded and its XML proxy registered."""
+    try:
+        import openmm
+        import openmm.unit
+    except ImportError as error:
+        raise LESError(f"OpenMM is not installed: {INSTALL_OPENMM}") from error
+    import torch
+
+    from les_md import _build_info
+
+    check_versions(_build_info, openmm.__version__, torch.__version__)
+    plugin = Path(__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
+    if not plugin.is_file():
+        raise LESError(f"the OpenMM plugin {plugin} does not exist: {REINSTALL}")
+    openmm.Platform.loadPluginLibrary(str(plugin))
+    from les_md import _openmm
+
+    return openmm, _openmm
+
+
+openmm, _openmm = _load_plugin()
+
+
+def symbols_of_topology(topology: Any) -> list[str]:
+    """Chemical symbols of the atoms of an openmm.app.Topology; raises LESError for a particle that is no atom."""
+    symbols = []
+    for atom in topology.atoms():
+        if atom.element is None:
+            raise LESError(
+                f"particle {atom.index} ({atom.name} of residue {atom.residue.name} {atom.residue.id}) has no element; "
+                "LESForce needs a topology of atoms only, without virtual sites or other extra particles"
+            )
+        symbols.append(atom.element.symbol)
+    return symbols
+
+
+def _symbols_and_periodic(symbols_or_topology: Any, periodic: bool | None) -> tuple[list[str], bool]:
+    """Symbols of the particles, and `periodic` or what follows from the topology's box vectors."""
+    if hasattr(symbols_or_topology, "atoms") and hasattr(symbols_or_topology, "getPeriodicBoxVectors"):
+        has_box = symbols_or_topology.getPeriodicBoxVectors() is not None
+        return symbols_of_topology(symbols_or_topology), has_box if periodic is None else bool(periodic)
+    symbols = [] if isinstance(symbols_or_topology, str | bytes) else list(symbols_or_topology)
+    if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
+        raise LESError(
+            "`symbols_or_topology` must be a list of chemical symbols or an openmm.app.Topology, "
+            f"got {symbols_or_topology!r:.60}"
+        )
+    return symbols, True if periodic is None else bool(periodic)
+
+
+def _context_address(context: Any) -> int:
+    if not isinstance(context, openmm.Context):
+        raise LESError(f"`context` must be an openmm.Context (of a Simulation: simulation.context), got {context!r:.60}")
+    return int(context.this)
+
+
+def _in_kilojoule_per_mole(value: Any) -> Any:
+    return openmm.unit.Quantity(value, openmm.unit.kilojoule_per_mole)
+
+
+class LESForce(openmm.Force):  # type: ignore[misc, name-defined]
+    """Energy and forces of all particles of a System from an exported LES model.
+
+    The model runs on `device` whatever the platform of the Context is. Settings are read when a Context is created: after
+    a change call `context.reinitialize(preserveState=True)`. Methods that take a Context evaluate at its present positions
+    and box vectors; after a step or a getState they cost nothing more.
+
+    Args:
+        model: path of a file of les-export, or its bytes.
+        symbols_or_topology: chemical symbols of all particles of the System, or its openmm.app.Topology.
+        periodic: periodic in all directions with the Context's box vectors, or isolated. None: as the topology, which is
+            periodic if it has box vectors; a plain list of symbols is periodic.
+        device: "cpu", or "cuda" with a CUDA build.
+        threads: threads of the network and the long-range sums; None leaves torch's setting.
+        total_charge: e, instead of the model's own; only for models that neutralize.
+
+    Raises:
+        LESError: the file or an element cannot be used. Problems that show up with the System, as a wrong number of
+            particles, are raised by openmm.Context as openmm.OpenMMException.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        symbols_or_topology: Any,
+        periodic: bool | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        total_charge: float | None = None,
+    ) -> None:
+        symbols, is_periodic = _symbols_and_periodic(symbols_or_topology, periodic)
+        self.this = _deserialized(_model_attributes(model), is_periodic).this
+        self.setParticleSymbols(symbols)
+        self.setDevice(device)
+        self.setThreads(threads)
+        self.setTotalCharge(total_charge)
+
+    @staticmethod
+    def isinstance(force: Any) -> bool:
+        """True if `force` is a LESForce, also one that came back from a System as an openmm.Force."""
+        return isinstance(force, openmm.Force) and _openmm.is_les_force(int(force.this))
+
+    @staticmethod
+    def cast(force: Any) -> LESForce:
+        """The openmm.Force `force`, for instance of system.getForce(i), as the LESForce it is; shares the C++ object."""
+        if not LESForce.isinstance(force):
+            raise LESError(f"the force must be a LESForce, got {force!r:.80}")
+        cast = LESForce.__new__(LESForce)
+        cast.this = force.this
+        cast._source = force  # keeps a C++ object that `force` owns
+        return cast
+
+    def getNumParticles(self) -> int:
+        """Number of particles the force expects in the System."""
+        return len(self.getParticleSymbols())
+
+    def getParticleSymbols(self) -> list[str]:
+        """Chemical symbol of every particle."""
+        return list(_openmm.particle_symbols(int(self.this)))
+
+    def setParticleSymbols(self, symbols: list[str]) -> None:
+        """Sets the chemical symbol of every particle; raises LESError for an element the model does not know."""
+        _openmm.set_particle_symbols(int(self.this), list(symbols))
+
+    def setUsesPeriodicBoundaryConditions(self, periodic: bool) -> None:
+        """Periodic with the Context's box vectors, or isolated."""
+        _openmm.set_periodic(int(self.this), bool(periodic))
+
+    def getDevice(self) -> str:
+        """Where the model runs."""
+        return str(_openmm.device(int(self.this)))
+
+    def setDevice(self, device: str) -> None:
+        """Sets where the model runs: "cpu" or "cuda"."""
+        _openmm.set_device(int(self.this), device)
+
+    def getThreads(self) -> int | None:
+        """Threads of the network and the long-range sums; None: torch's setting."""
+        return _openmm.threads(int(self.this))  # type: ignore[no-any-return]
+
+    def setThreads(self, threads: int | None) -> None:
+        """Sets the threads of the network and the long-range sums."""
+        _openmm.set_threads(int(self.this), threads)
+
+    def getTotalCharge(self) -> float | None:
+        """Total charge per channel in e that replaces the model's own; None: the model's."""
+        return _openmm.total_charge(int(self.this))  # type: ignore[no-any-return]
+
+    def setTotalCharge(self, total_charge: float | None) -> None:
+        """Sets the total charge per channel in e; only for models that neutralize."""
+        _openmm.set_total_charge(int(self.this), total_charge)
+
+    def getModelName(self) -> str:
+        """Path the model was read from."""
+        return str(_openmm.model_name(int(self.this)))
+
+    def getMetadata(self) -> dict[str, Any]:
+        """The record of the model file: cutoff, elements, long-range parameters, training summary and so on."""
+        metadata: dict[str, Any] = json.loads(_openmm.metadata_json(int(self.this)))
+        return metadata
+
+    def getLatentCharges(self, context: Any) -> np.ndarray:
+        """Latent charges (n_atoms, n_channels) in e."""
+        charges: np.ndarray = _openmm.latent_charges(int(self.this), _context_address(context))
+        return charges
+
+    def getShortRangeEnergy(self, context: Any) -> Any:
+        """Energy of the network with its element offsets, a Quantity in kJ/mol."""
+        return _in_kilojoule_per_mole(_openmm.short_range_energy(int(self.this), _context_address(context)))
+
+    def getLongRangeEnergy(self, context: Any) -> Any:
+        """Long-range energy, a Quantity in kJ/mol."""
+        return _in_kilojoule_per_mole(_openmm.long_range_energy(int(self.this), _context_address(context)))
+
+    def getVirial(self, context: Any) -> Any:
+        """Virial -dE/d(strain) (3, 3), a Quantity in kJ/mol."""
+        return _in_kilojoule_per_mole(_openmm.virial(int(self.this), _context_address(context)))
+
+    def getLongRangeDescription(self, context: Any) -> str:
+        """How the long-range energy of the last evaluation was computed."""
+        return str(_openmm.long_range_description(int(self.this), _context_address(context)))
+
+
+def _model_attributes(model: str | os.PathLike[str] | bytes) -> str:
+    """XML attributes that hold or name the model."""
+    if isinstance(model, bytes):
+        return f'model="{base64.b64encode(model).decode()}" modelName="bytes"'
+    return f"modelFile={quoteattr(os.fspath(model))}"
+
+
+def _deserialized(model_attributes: str, periodic: bool) -> Any:
+    """A new C++ LESForce without particles, wrapped as openmm.Force."""
+    xml = f'<Force type="LESForce" version="1" symbols="" usesPeriodic="{int(periodic)}" {model_attributes}/>'
+    try:
+        return openmm.XmlSerializer.deserialize(xml)
+    except openmm.OpenMMException as error:
+        raise LESError(str(error)) from None
