@@ -33,6 +33,8 @@ class LESModel(nn.Module):
         if not settings.symbols:
             raise LESError("`symbols` must name at least one element, got none; set `model.symbols`")
         self.settings = settings
+        # charges of this model depend on owned atoms alone; a network that moves charge along edges says True
+        self.ghost_charges = False
         self.n_channels = settings.n_channels
         n_types = len(settings.symbols)
         self.backbone = backbone or ClusterExpansion(

@@ -33,7 +33,11 @@ def long_range_record(settings: LongRangeSettings | None) -> dict[str, Any] | No
 
 
 def make_record(
-    settings: ModelSettings, training: dict[str, Any], charge_sign: dict[str, Any] | None, bound_symbols: list[str] | None
+    settings: ModelSettings,
+    training: dict[str, Any],
+    charge_sign: dict[str, Any] | None,
+    bound_symbols: list[str] | None,
+    ghost_charges: bool = False,
 ) -> dict[str, Any]:
     """The record without its content hash.
 
@@ -42,6 +46,7 @@ def make_record(
         training: summary of the training set, errors and date.
         charge_sign: element and sign by which the common sign of the charges was fixed, per channel.
         bound_symbols: chemical symbols of the atom list the `forward` entry is bound to.
+        ghost_charges: whether the network puts charge contributions on ghosts.
     """
     return {
         "format": "les-md",
@@ -55,7 +60,7 @@ def make_record(
         "dtype": settings.dtype,
         "outputs": [fields.NODE_ENERGIES, fields.OFFSET_ENERGIES, fields.LATENT_CHARGES],
         "n_channels": settings.n_channels,
-        "ghost_charges": False,
+        "ghost_charges": ghost_charges,
         "long_range": long_range_record(settings.long_range),
         "multipoles": [],
         "response": [],

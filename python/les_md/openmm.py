@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,7 +86,8 @@ def _symbols_and_periodic(symbols_or_topology: Any, periodic: bool | None) -> tu
     if hasattr(symbols_or_topology, "atoms") and hasattr(symbols_or_topology, "getPeriodicBoxVectors"):
         has_box = symbols_or_topology.getPeriodicBoxVectors() is not None
         return symbols_of_topology(symbols_or_topology), has_box if periodic is None else bool(periodic)
-    symbols = [] if isinstance(symbols_or_topology, str | bytes) else list(symbols_or_topology)
+    is_list = isinstance(symbols_or_topology, Iterable) and not isinstance(symbols_or_topology, str | bytes)
+    symbols = list(symbols_or_topology) if is_list else []
     if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
         raise LESError(
             "`symbols_or_topology` must be a list of chemical symbols or an openmm.app.Topology, "

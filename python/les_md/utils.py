@@ -1,0 +1,11 @@
+"""Where the installed files are, for other build systems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Folder for CMAKE_PREFIX_PATH: `cmake -DCMAKE_PREFIX_PATH=$(python -c "import les_md.utils as u; print(u.cmake_prefix_path)")`
+cmake_prefix_path = str(Path(__file__).resolve().parent)
+
+#: Folder of the C++ headers.
+include_directory = str(Path(__file__).resolve().parent / "include")

@@ -1,0 +1,80 @@
+"""Model files of the reference cases: `python tests/data/reference_cases.py case.json out.les.pt float64`.
+
+The network is the closed form of README.md behind the entries of an exported file, so the cases test hosts and engine
+without any training, and show that another network fits the contract.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from les_md.export import write_model_file
+from les_md.model import DTYPES
+from les_md.settings import LongRangeSettings, ModelSettings
+
+HERE = Path(__file__).resolve().parent
+CASES = sorted(path.stem for path in HERE.glob("*.json"))
+
+
+class ClosedFormNetwork(nn.Module):
+    """e_i = sum_j a f^2, q_i = q0 + sum_j (b f^2 + transfers), with f = 1 - (r / cutoff)^2."""
+
+    def __init__(self, settings: ModelSettings, parameters: dict[str, Any], ghost_charges: bool) -> None:
+        super().__init__()
+        dtype = DTYPES[settings.dtype]
+        self.settings = settings
+        self.n_channels = settings.n_channels
+        self.ghost_charges = ghost_charges
+        self.cutoff = settings.cutoff
+        for name in ("a", "q0", "b", "t"):
+            self.register_buffer(name, torch.tensor(parameters[name], dtype=dtype))
+        self.register_buffer("element_energies", torch.tensor(parameters["e0"], dtype=torch.float64))
+
+    def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> dict[str, Tensor]:
+        owned = edge_index[0] < n_centre
+        edge_index = edge_index[:, owned]
+        vectors = edge_vectors[owned].to(self.a.dtype)
+        centres, neighbours = edge_index[0], edge_index[1]
+        f = torch.square(1.0 - vectors.square().sum(1) / self.cutoff**2)
+        pair = types[centres] * self.a.size(0) + types[neighbours]
+        zeros = torch.zeros(n_centre, dtype=f.dtype, device=f.device)
+        energies = zeros.index_add(0, centres, self.a.flatten()[pair] * f)
+        transfers = self.t.flatten(0, 1)[pair] * f.unsqueeze(1)
+        charges = torch.zeros(types.size(0), self.n_channels, dtype=f.dtype, device=f.device)
+        charges[:n_centre] = self.q0[types[:n_centre]]
+        charges = charges.index_add(0, centres, self.b.flatten(0, 1)[pair] * f.unsqueeze(1) + transfers)
+        if self.ghost_charges:
+            charges = charges.index_add(0, neighbours, -transfers)
+        return {
+            "node_energies": energies,
+            "offset_energies": self.element_energies[types[:n_centre]],
+            "latent_charges": charges,
+        }
+
+
+def load_case(name: str) -> dict[str, Any]:
+    """The reference case `name`."""
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def network_of(case: dict[str, Any], dtype: str) -> ClosedFormNetwork:
+    """The closed-form network of a case."""
+    model = case["model"]
+    long_range = LongRangeSettings(n_channels=model["n_channels"], **model["long_range"])
+    settings = ModelSettings(symbols=model["symbols"], cutoff=model["cutoff"], long_range=long_range, dtype=dtype)
+    return ClosedFormNetwork(settings, model["network"], model["ghost_charges"])
+
+
+def write_case_model(case: dict[str, Any], path: str | Path, dtype: str = "float64", bound: bool = False) -> Path:
+    """Writes the model file of a case; `bound` ties its TorchForce entry to the atoms of the case."""
+    symbols = case["symbols"] if bound else None
+    write_model_file(network_of(case, dtype), path, {}, None, symbols)  # type: ignore[arg-type]
+    return Path(path)
+
+
+if __name__ == "__main__":
+    write_case_model(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], sys.argv[3])
