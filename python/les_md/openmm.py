@@ -4,6 +4,7 @@ The force itself is the C++ class of the plugin libOpenMMLES.so. OpenMM's own cl
 ours becomes one of them by way of its XML, and `les_md._openmm` reaches its methods through `int(force.this)`.
 Import this module before XML with a LESForce is deserialised.
 """
+# ruff: noqa: N802  methods are named as OpenMM names its own
 
 from __future__ import annotations
 
@@ -17,8 +18,12 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+import torch
 
+from les_md.batch import types_of
 from les_md.errors import LESError
+from les_md.export import torchscript
+from les_md.model_file import read_record
 
 INSTALL_OPENMM = "pip install 'openmm>=8.6,<8.7'"
 REINSTALL = "pip install --force-reinstall les-md"
@@ -51,8 +56,6 @@ def _load_plugin() -> tuple[ModuleType, ModuleType]:
         import openmm.unit
     except ImportError as error:
         raise LESError(f"OpenMM is not installed: {INSTALL_OPENMM}") from error
-    import torch
-
     from les_md import _build_info
 
     check_versions(_build_info, openmm.__version__, torch.__version__)
@@ -98,7 +101,9 @@ def _symbols_and_periodic(symbols_or_topology: Any, periodic: bool | None) -> tu
 
 def _context_address(context: Any) -> int:
     if not isinstance(context, openmm.Context):
-        raise LESError(f"`context` must be an openmm.Context (of a Simulation: simulation.context), got {context!r:.60}")
+        raise LESError(
+            f"`context` must be an openmm.Context (of a Simulation: simulation.context), got {context!r:.60}"
+        )
     return int(context.this)
 
 
@@ -243,3 +248,22 @@ def _deserialized(model_attributes: str, periodic: bool) -> Any:
         return openmm.XmlSerializer.deserialize(xml)
     except openmm.OpenMMException as error:
         raise LESError(str(error)) from None
+
+
+def torchforce_module(file: str | os.PathLike[str], symbols_or_topology: Any) -> torch.jit.ScriptModule:
+    """The exported `file` bound to an atom list, for `openmmtorch.TorchForce(module)` or `module.save(path)`.
+
+    Its forward(positions, boxvectors=None) takes nm and returns the energy in kJ/mol; it needs none of our libraries.
+    `les-export --atoms` writes a bound file that keeps the record other hosts need.
+
+    Raises:
+        LESError: the file cannot be used, an element is unknown or a particle is no atom.
+    """
+    symbols, _ = _symbols_and_periodic(symbols_or_topology, None)
+    record = read_record(os.fspath(file))
+    types = types_of(symbols, record["symbols"])
+    with torchscript():
+        module = torch.jit.load(os.fspath(file), map_location="cpu")
+    module.bound = True
+    module.bound_types = torch.from_numpy(types)
+    return module

@@ -134,7 +134,8 @@ class Contractions(nn.Module):
         invariants = [contraction_terms(pattern, n_factors) for pattern in contraction_patterns(n_factors, l_max)]
         products = sorted({key for terms in invariants for key in terms})
         column = {key: position for position, key in enumerate(products)}
-        coefficients = torch.zeros(len(invariants), len(products))
+        # float64 until the model is converted: rounded coefficients are not invariant
+        coefficients = torch.zeros(len(invariants), len(products), dtype=torch.float64)
         for row, terms in enumerate(invariants):
             # scaled so that all invariants have a comparable size
             norm = math.sqrt(sum(value * value for value in terms.values()))

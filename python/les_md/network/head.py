@@ -38,7 +38,7 @@ class Head(nn.Module):
                 self.mean[element] = rows.mean(0)
                 # a feature that hardly varies in the data must not be blown up outside of it
                 spread = rows.std(0, unbiased=False) if len(rows) > 1 else torch.zeros_like(rows[0])
-                floor = 0.05 * rows.abs().mean(0) + 1e-6
+                floor = 0.1 * rows.abs().mean(0) + 1e-3 * features.square().mean().sqrt() + 1e-12
                 self.inverse_scale[element] = 1.0 / torch.maximum(spread, floor)
 
     def forward(self, features: Tensor, types: Tensor) -> Tensor:

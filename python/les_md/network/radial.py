@@ -29,7 +29,8 @@ class RadialBasis(nn.Module):
     def __init__(self, cutoff: float, n_radial: int) -> None:
         super().__init__()
         self.cutoff = cutoff
-        self.frequencies = nn.Parameter(torch.arange(1, n_radial + 1, dtype=torch.get_default_dtype()) * math.pi / cutoff)
+        # float64 until the model is converted: in float32 the basis would not vanish at the cutoff
+        self.frequencies = nn.Parameter(torch.arange(1, n_radial + 1, dtype=torch.float64) * math.pi / cutoff)
 
     def forward(self, edge_lengths: Tensor) -> Tensor:
         """`edge_lengths` (...,) in angstrom, positive -> (..., n_radial)."""

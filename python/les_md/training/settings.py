@@ -1,0 +1,281 @@
+"""Settings of `les-train`: the sections of config.yaml, their checks and defaults.
+
+They stand apart from the training itself so that every mistake in the file is reported, as one line that names the key,
+before data are read or a heavy library is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from les_md.errors import LESError
+from les_md.settings import ModelSettings, Settings
+
+
+class DataSettings(Settings):
+    """Where the frames are and under which keys their labels are stored."""
+
+    train: list[Path] = Field(description="extended XYZ files; one path or a list")
+    valid: list[Path] = Field(default_factory=list, description="extended XYZ files; leave out to split `train`")
+    valid_fraction: float | None = Field(None, gt=0, lt=1, description="part of `train` for validation; default 0.1")
+    energy_key: str | None = Field(None, description="default: `energy` or `REF_energy`, eV")
+    forces_key: str | None = Field(None, description="default: `forces` or `REF_forces`, eV/angstrom")
+    stress_key: str | None = Field(None, description="default: `stress` or `REF_stress`, eV/angstrom^3")
+    virial_key: str | None = Field(None, description="read virials (-stress x volume, eV) in place of stresses")
+    total_charge_key: str | None = Field(None, description="total charge of a frame, e; default 0")
+    element_energies: dict[str, float] | None = Field(None, description="eV per atom; default: least squares")
+    allow_lone_atoms: bool = Field(False, description="accept frames in which an atom has no neighbour")
+
+    @field_validator("train", "valid", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, (str, Path)) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataSettings:
+        if not self.train:
+            raise ValueError("`train` must name at least one file")
+        if self.valid and self.valid_fraction is not None:
+            raise ValueError("`valid` and `valid_fraction` exclude each other: set one of them")
+        if self.stress_key is not None and self.virial_key is not None:
+            raise ValueError("`stress_key` and `virial_key` exclude each other: set one of them")
+        return self
+
+
+class StageSettings(Settings):
+    """Loss weights from one epoch on; a weight that is left out keeps its value of the stage before."""
+
+    start_epoch: int = Field(ge=1, description="epochs count from 0, the first stage is `training.loss` itself")
+    energy: float | None = Field(None, ge=0)
+    forces: float | None = Field(None, ge=0)
+    stress: float | None = Field(None, ge=0)
+
+
+class LossWeights(BaseModel):
+    """Weights of one stage with nothing left out."""
+
+    start_epoch: int
+    energy: float
+    forces: float
+    stress: float
+
+
+class LossSettings(Settings):
+    """Weights of the squared (or Huber) errors per atom of the energy, per component of forces and stress."""
+
+    energy: float = Field(10.0, ge=0, description="times (eV/atom)^2")
+    forces: float = Field(1.0, ge=0, description="times (eV/angstrom)^2")
+    stress: float = Field(0.0, ge=0, description="times (eV/angstrom^3)^2")
+    kind: Literal["squared", "huber"] = "squared"
+    huber_delta: float = Field(0.01, gt=0, description="error (eV/atom, eV/angstrom, eV/angstrom^3) where it turns linear")
+    stages: list[StageSettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LossSettings:
+        starts = [stage.start_epoch for stage in self.stages]
+        if starts != sorted(set(starts)):
+            raise ValueError(f"`start_epoch` must grow from stage to stage, got {starts}")
+        for weights in self.all_stages():
+            if weights.energy == weights.forces == weights.stress == 0:
+                raise ValueError(f"all weights are 0 from epoch {weights.start_epoch} on")
+        if self.kind == "squared" and "huber_delta" in self.model_fields_set:
+            raise ValueError("`huber_delta` has no effect with `kind: squared`: set `kind: huber` or leave it out")
+        return self
+
+    def all_stages(self) -> list[LossWeights]:
+        """Weights of every stage in order, the first starting at epoch 0."""
+        weights = [LossWeights(start_epoch=0, energy=self.energy, forces=self.forces, stress=self.stress)]
+        for stage in self.stages:
+            weights.append(weights[-1].model_copy(update=stage.model_dump(exclude_none=True)))
+        return weights
+
+    @property
+    def uses_forces(self) -> bool:
+        """Whether any stage fits forces."""
+        return any(weights.forces > 0 for weights in self.all_stages())
+
+    @property
+    def uses_stress(self) -> bool:
+        """Whether any stage fits stresses."""
+        return any(weights.stress > 0 for weights in self.all_stages())
+
+
+#: Settings of the learning rate that mean something for each kind of schedule.
+_SCHEDULE_KEYS = {
+    "constant": set(),
+    "cosine": {"final_factor"},
+    "exponential": {"final_factor"},
+    "reduce_on_plateau": {"final_factor", "factor", "patience"},
+}
+
+
+class ScheduleSettings(Settings):
+    """How the learning rate changes, after a linear warm-up."""
+
+    kind: Literal["constant", "cosine", "exponential", "reduce_on_plateau"] = "cosine"
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear growth from 0")
+    final_factor: float = Field(0.01, gt=0, le=1, description="lowest learning rate as a part of `learning_rate`")
+    factor: float = Field(0.5, gt=0, lt=1, description="reduce_on_plateau: one step multiplies by this")
+    patience: int = Field(10, ge=1, description="reduce_on_plateau: epochs without a better validation loss")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScheduleSettings:
+        for key in sorted({"final_factor", "factor", "patience"} & self.model_fields_set - _SCHEDULE_KEYS[self.kind]):
+            raise ValueError(f"`{key}` has no effect with `kind: {self.kind}`: leave it out")
+        return self
+
+
+class TrainingSettings(Settings):
+    """The optimisation."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(4, ge=1, description="frames of one step, over all processes together")
+    learning_rate: float = Field(0.01, gt=0)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
+    ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")
+    early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")
+    loss: LossSettings = Field(default_factory=LossSettings)
+    seed: int = Field(0, ge=0, lt=2**32)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, ge=1, description="processes, one per GPU or sharing the CPU cores")
+    deterministic: bool = Field(False, description="only reproducible operations; needed on GPUs, slower there")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSettings:
+        for stage in self.loss.stages:
+            if stage.start_epoch >= self.epochs:
+                raise ValueError(
+                    f"the stage of `loss.stages` with `start_epoch` {stage.start_epoch} never starts: `epochs` is {self.epochs}"
+                )
+        return self
+
+
+class TrainSettings(Settings):
+    """The whole config.yaml."""
+
+    data: DataSettings
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    output: Path = Field(description="folder for checkpoint, metrics, model and plots")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSettings:
+        long_range = self.model.long_range
+        if self.data.total_charge_key is not None and (long_range is None or not long_range.neutrality):
+            raise ValueError("`data.total_charge_key` has no effect without `model.long_range.neutrality: true`")
+        return self
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> TrainSettings:
+    """Reads config.yaml at `path` and applies `overrides` of the form key.path=value (the value is YAML).
+
+    Raises `LESError` for a missing or unreadable file, a wrong key, or a wrong value.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LESError(f"settings file '{path}' does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LESError(f"cannot read settings file '{path}': {_one_line(error)}") from None
+    if not isinstance(raw, dict):
+        raise LESError(f"settings file '{path}' must hold the sections data, model, training and output, got no mapping")
+    for override in overrides or []:
+        _apply_override(raw, override)
+    for section in ("data", "model", "training"):
+        if section in raw and raw[section] is None:  # a heading with nothing below it
+            raw[section] = {}
+    return check_settings(raw, str(path))
+
+
+def check_settings(raw: dict[str, Any], source: str) -> TrainSettings:
+    """Turns the mapping `raw`, read from `source`, into settings; `LESError` names the first mistake."""
+    try:
+        return TrainSettings.model_validate(raw)
+    except ValidationError as error:
+        raise LESError(f"{source}: {_describe(error)}") from None
+
+
+def dump_settings(settings: TrainSettings) -> str:
+    """`settings` as YAML text that `load_settings` reads back to the same settings.
+
+    Settings that were not given are written too, except those that would be refused next to the others.
+    """
+    return yaml.safe_dump(settings_record(settings), sort_keys=False)
+
+
+def settings_record(settings: TrainSettings) -> dict[str, Any]:
+    """`settings` as nested dictionaries of plain values (JSON types)."""
+    record = settings.model_dump(mode="json")
+    schedule = record["training"]["schedule"]
+    for key in {"final_factor", "factor", "patience"} - _SCHEDULE_KEYS[schedule["kind"]]:
+        del schedule[key]
+    if record["training"]["loss"]["kind"] == "squared":
+        del record["training"]["loss"]["huber_delta"]
+    return record
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise LESError(f"--set must be given as key.path=value, got '{override}'")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LESError(f"--set {path}: cannot read the value '{text}': {_one_line(error)}") from None
+    section = raw
+    for key in keys[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            raise LESError(f"--set {path}: `{key}` is a single value, not a section")
+    section[keys[-1]] = value
+
+
+def _describe(error: ValidationError) -> str:
+    """One line for the first mistake; wrong keys come first, because they often cause the others (a missing key)."""
+    mistakes = sorted(error.errors(include_url=False), key=lambda mistake: mistake["type"] != "extra_forbidden")
+    mistake = mistakes[0]
+    location = [str(part) for part in mistake["loc"]]
+    path = ".".join(location) or "settings"
+    if mistake["type"] == "extra_forbidden":
+        valid = _keys_at(TrainSettings, location[:-1])
+        closest = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean `{closest[0]}`?" if closest else f"valid keys are {', '.join(valid)}"
+        return f"unknown key `{path}`: {hint}"
+    if mistake["type"] == "missing":
+        return f"key `{path}` is missing"
+    if mistake["type"] == "value_error":
+        return f"`{path}`: {mistake['ctx']['error']}" if location else str(mistake["ctx"]["error"])
+    message = "Input should be a mapping" if mistake["type"] == "model_type" else mistake["msg"]
+    return f"`{path}`: {message[0].lower()}{message[1:]}, got {mistake['input']!r}"
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """Keys of the section at `location` below `model`."""
+    for part in location:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(kind for kind in (annotation, *_arguments(annotation)) if _is_section(kind))
+    return list(model.model_fields)
+
+
+def _arguments(annotation: Any) -> list[Any]:
+    return [inner for part in get_args(annotation) for inner in (part, *_arguments(part))]
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
