@@ -1,7 +1,7 @@
 """LES models in OpenMM: the class `LESForce` for `System.addForce`, and bound modules for OpenMM-Torch's `TorchForce`.
 
-The force itself is the C++ class of the plugin libOpenMMLES.so. OpenMM's own classes are wrapped with SWIG; an object of
-ours becomes one of them by way of its XML, and `les_md._openmm` reaches its methods through `int(force.this)`.
+The force itself is the C++ class of the plugin libOpenMMLES.so. OpenMM's own classes are wrapped with SWIG; an object
+of ours becomes one of them by way of its XML, and `les_md._openmm` reaches its methods through `int(force.this)`.
 Import this module before XML with a LESForce is deserialised.
 """
 # ruff: noqa: N802  methods are named as OpenMM names its own
@@ -21,32 +21,23 @@ import numpy as np
 import torch
 
 from les_md.batch import types_of
+from les_md.engine import check_versions
 from les_md.errors import LESError
 from les_md.export import torchscript
 from les_md.model_file import read_record
 
-INSTALL_OPENMM = "pip install 'openmm>=8.6,<8.7'"
-REINSTALL = "pip install --force-reinstall les-md"
+INSTALL_OPENMM = "run `pip install 'openmm>=8.6,<8.7'`"
 
 
-def _minor(version: str) -> tuple[str, ...]:
-    """("8", "6") of "8.6.1" and of "8.6.1+build"."""
-    return tuple(version.split("+")[0].split(".")[:2])
-
-
-def check_versions(build_info: ModuleType, openmm_version: str, torch_version: str) -> None:
+def check_build(build_info: ModuleType, openmm_version: str, torch_version: str) -> None:
     """Raises LESError unless OpenMM and torch have the minor versions the plugin was built with.
 
-    Done before anything is loaded: libraries of another minor version crash instead of failing.
+    Done before the plugin is loaded: with another minor version it would crash instead of failing.
     """
     if not build_info.built_with_openmm:
-        raise LESError(f"les-md was built without OpenMM: {INSTALL_OPENMM}, then {REINSTALL}")
-    for name, built, found in (
-        ("OpenMM", build_info.built_with_openmm, openmm_version),
-        ("torch", build_info.built_with_torch, torch_version),
-    ):
-        if _minor(built) != _minor(found):
-            raise LESError(f"les-md was built with {name} {built}, found {name} {found}: {REINSTALL}")
+        raise LESError(f"les-md was built without OpenMM; {INSTALL_OPENMM} and build les-md again")
+    check_versions(build_info.built_with_torch, torch_version, "torch")
+    check_versions(build_info.built_with_openmm, openmm_version, "openmm")
 
 
 def _load_plugin() -> tuple[ModuleType, ModuleType]:
@@ -55,15 +46,15 @@ def _load_plugin() -> tuple[ModuleType, ModuleType]:
         import openmm
         import openmm.unit
     except ImportError as error:
-        raise LESError(f"OpenMM is not installed: {INSTALL_OPENMM}") from error
-    from les_md import _build_info
+        raise LESError(f"OpenMM is not installed; {INSTALL_OPENMM}") from error
+    import les_md._build_info as build_info
 
-    check_versions(_build_info, openmm.__version__, torch.__version__)
+    check_build(build_info, openmm.__version__, torch.__version__)
     plugin = Path(__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
     if not plugin.is_file():
-        raise LESError(f"the OpenMM plugin {plugin} does not exist: {REINSTALL}")
+        raise LESError(f"the OpenMM plugin {plugin} does not exist; build les-md again with `pip install .`")
     openmm.Platform.loadPluginLibrary(str(plugin))
-    from les_md import _openmm
+    import les_md._openmm as _openmm
 
     return openmm, _openmm
 
@@ -111,18 +102,18 @@ def _in_kilojoule_per_mole(value: Any) -> Any:
     return openmm.unit.Quantity(value, openmm.unit.kilojoule_per_mole)
 
 
-class LESForce(openmm.Force):  # type: ignore[misc, name-defined]
+class LESForce(openmm.Force):  # type: ignore[name-defined]
     """Energy and forces of all particles of a System from an exported LES model.
 
-    The model runs on `device` whatever the platform of the Context is. Settings are read when a Context is created: after
-    a change call `context.reinitialize(preserveState=True)`. Methods that take a Context evaluate at its present positions
-    and box vectors; after a step or a getState they cost nothing more.
+    The model runs on `device` whatever the platform of the Context is. Settings are read when a Context is created:
+    after a change call `context.reinitialize(preserveState=True)`. Methods that take a Context evaluate at its present
+    positions and box vectors; if energy or forces were asked for there, they cost nothing more.
 
     Args:
         model: path of a file of les-export, or its bytes.
         symbols_or_topology: chemical symbols of all particles of the System, or its openmm.app.Topology.
-        periodic: periodic in all directions with the Context's box vectors, or isolated. None: as the topology, which is
-            periodic if it has box vectors; a plain list of symbols is periodic.
+        periodic: periodic in all directions with the Context's box vectors, or isolated. None: as the topology, which
+            is periodic if it has box vectors; a plain list of symbols is periodic.
         device: "cpu", or "cuda" with a CUDA build.
         threads: threads of the network and the long-range sums; None leaves torch's setting.
         total_charge: e, instead of the model's own; only for models that neutralize.
@@ -155,7 +146,7 @@ class LESForce(openmm.Force):  # type: ignore[misc, name-defined]
 
     @staticmethod
     def cast(force: Any) -> LESForce:
-        """The openmm.Force `force`, for instance of system.getForce(i), as the LESForce it is; shares the C++ object."""
+        """The openmm.Force `force`, for instance of system.getForce(i), as the LESForce it is; shares the object."""
         if not LESForce.isinstance(force):
             raise LESError(f"the force must be a LESForce, got {force!r:.80}")
         cast = LESForce.__new__(LESForce)
@@ -189,7 +180,7 @@ class LESForce(openmm.Force):  # type: ignore[misc, name-defined]
 
     def getThreads(self) -> int | None:
         """Threads of the network and the long-range sums; None: torch's setting."""
-        return _openmm.threads(int(self.this))  # type: ignore[no-any-return]
+        return _openmm.threads(int(self.this))
 
     def setThreads(self, threads: int | None) -> None:
         """Sets the threads of the network and the long-range sums."""
@@ -197,7 +188,7 @@ class LESForce(openmm.Force):  # type: ignore[misc, name-defined]
 
     def getTotalCharge(self) -> float | None:
         """Total charge per channel in e that replaces the model's own; None: the model's."""
-        return _openmm.total_charge(int(self.this))  # type: ignore[no-any-return]
+        return _openmm.total_charge(int(self.this))
 
     def setTotalCharge(self, total_charge: float | None) -> None:
         """Sets the total charge per channel in e; only for models that neutralize."""

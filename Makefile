@@ -1,0 +1,76 @@
+# Two commands matter: `make demo` runs the main job end to end, `make test` builds what is missing and tests it.
+# Both make the environment first (`make env`). Stamp files record what is done, so that a second call does no work again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Extra options for pip where it installs torch, for instance the index of PyTorch's CPU-only builds
+TORCH_FLAGS ?=
+TORCH := torch==2.13.0
+# Compilers at once
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Options of the demo, for instance DEMO_FLAGS=--quick
+DEMO_FLAGS ?=
+# Options of pytest, for instance TEST_FLAGS="-k ewald"
+TEST_FLAGS ?=
+
+CPP_FILES = $(shell find csrc lammps_plugin openmm_plugin tests -name '*.cpp' -o -name '*.h')
+SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake -type f -not -path '*/__pycache__/*' 2>/dev/null)
+
+.PHONY: help env demo test lint format clean FORCE
+
+help:
+	@echo "make env     environment in $(VENV), with the package and its programs installed"
+	@echo "make demo    the whole path on water: data, training, export, LAMMPS, OpenMM, plots (folder demo/)"
+	@echo "make test    all tests"
+	@echo "make lint    ruff, mypy, clang-format"
+	@echo "make format  rewrite the sources as the linters want them"
+	@echo "make clean   remove build/ and the environment"
+
+env: $(VENV)/.package
+
+demo: env
+	$(BIN)/python examples/water_demo/run.py --output demo $(DEMO_FLAGS)
+
+test: env
+	$(BIN)/python -m pytest tests $(TEST_FLAGS)
+
+# An environment whose making was interrupted has `.unfinished` and is made anew; pip's cache keeps that short.
+$(VENV)/.requirements: requirements-dev.txt
+	@scripts/check_system.sh $(PYTHON)
+	@if [ -e $(VENV)/.unfinished ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then rm -rf $(VENV); fi
+	@[ -e $(BIN)/python ] || { echo "make env: environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@touch $(VENV)/.unfinished
+	$(BIN)/python -m pip install $(TORCH_FLAGS) $(TORCH)
+	$(BIN)/python -m pip install $(TORCH) -r requirements-dev.txt
+	@rm -f $(VENV)/.unfinished
+	@touch $@
+
+# The list of sources changes when a file comes or goes, which the dates of the remaining files do not show.
+build/sources.txt: FORCE
+	@mkdir -p build
+	@printf '%s\n' $(sort $(SOURCES)) > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# The wheel is built in a kept folder, so that only what changed is compiled; then it replaces the installed package whole.
+$(VENV)/.package: $(VENV)/.requirements build/sources.txt $(SOURCES) CMakeLists.txt pyproject.toml
+	@rm -rf build/wheel
+	PATH="$(abspath $(BIN)):$$PATH" CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m pip wheel --no-build-isolation \
+	    --no-deps --config-settings=build-dir='build/{wheel_tag}' --wheel-dir build/wheel .
+	@rm -rf $(VENV)/lib/python3*/site-packages/les_md $(VENV)/lib/python3*/site-packages/les_md-*.dist-info
+	$(BIN)/python -m pip install --no-deps --force-reinstall build/wheel/les_md-*.whl
+	@touch $@
+
+lint: $(VENV)/.requirements
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
+
+format: $(VENV)/.requirements
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP_FILES)
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,57 @@
+// LAMMPS atoms, box and neighbour list as the engine's input, and rows of its output back onto LAMMPS arrays. Units,
+// type mapping and atoms left out of the model (NULL types of a hybrid style) are dealt with here and nowhere else.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "les/system.h"
+
+namespace LAMMPS_NS {
+class Atom;
+class Domain;
+class NeighList;
+}  // namespace LAMMPS_NS
+
+namespace les_lammps {
+
+/// What a model asks of the neighbour list; lengths in angstrom.
+struct ModelRange {
+    double cutoff = 0.0;
+    int n_layers = 1;  ///< with more than one, ghosts inside the receptive field are centres of edges too
+};
+
+class LammpsSystem {
+public:
+    /// Takes over the present state. `type_map[t]` is the model's type of LAMMPS type t, or -1 to leave its atoms out.
+    void update(const LAMMPS_NS::Atom& atom, const LAMMPS_NS::Domain& domain, const LAMMPS_NS::NeighList& list,
+                const std::vector<int>& type_map, const ModelRange& range, double angstrom_per_length);
+
+    const les::System& system() const { return system_; }
+    const les::EdgeList& edges() const { return edges_; }
+    /// LAMMPS index of every atom of the model, owned atoms first.
+    const std::vector<int>& atoms() const { return atoms_; }
+
+    /// Bytes held by the buffers, which are kept between steps and never shrink.
+    double memory_usage() const;
+
+private:
+    void select_atoms(const LAMMPS_NS::Atom& atom, const std::vector<int>& type_map);
+    void copy_positions(const LAMMPS_NS::Atom& atom, double angstrom_per_length);
+    void copy_cell(const LAMMPS_NS::Domain& domain, double angstrom_per_length);
+    void select_centres(const LAMMPS_NS::NeighList& list, const ModelRange& range);
+    void copy_edges(const LAMMPS_NS::NeighList& list);
+    bool within(std::int64_t i, std::int64_t j, double distance) const;
+
+    les::System system_;
+    les::EdgeList edges_;
+    std::vector<int> atoms_;           // (n_all,)
+    std::vector<std::int64_t> index_;  // (all LAMMPS atoms,) position in atoms_, -1 for atoms left out
+    std::vector<std::int32_t> types_;  // (n_all,)
+    std::vector<double> positions_;    // (n_all, 3) angstrom
+    std::vector<char> is_centre_;      // (n_all,)
+    std::vector<int> list_row_;        // (n_all,) row of the neighbour list, -1 if it has none
+    std::vector<std::int64_t> centres_, neighbours_;  // at least n_edges
+};
+
+}  // namespace les_lammps

@@ -1,0 +1,44 @@
+// State of the pair style that LAMMPS does not see, shared by the two files of the class.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lammps_system.h"
+#include "les/les.h"
+#include "mpi_communicator.h"
+#include "pair_les.h"
+#include "units.h"
+
+namespace LAMMPS_NS {
+
+struct PairLES::Implementation {
+    /// Numbers of owned atoms for other LAMMPS commands: one row of `columns` numbers for every LAMMPS atom.
+    struct AtomRows {
+        std::vector<double> values;
+        std::vector<double*> rows;
+        int columns = 0;
+
+        void resize(std::size_t n_atoms);
+        /// As Pair::extract_peratom gives it: a vector for one column, rows for more.
+        void* pointer();
+    };
+
+    Implementation(LAMMPS* lammps, Pair* pair);
+    les_lammps::ModelRange range() const;
+
+    std::shared_ptr<les_lammps::MpiCommunicator> communicator;
+    les_lammps::LammpsSystem system;
+    les_lammps::Units units;
+    les::EngineOptions options;
+    std::optional<les::ModelFile> file;
+    std::vector<int> type_map;  ///< (ntypes + 1,) model type of every LAMMPS type, -1 for NULL
+    std::unique_ptr<les::Engine> engine;
+    const les::Results* results = nullptr;  ///< of the last step, owned by the engine
+    bool described = false;                 ///< the long-range solver has been printed
+    AtomRows charges, potentials, atomic_charges;
+    int trigger = 0;  ///< fix pair may set it; the values are there after every step anyway
+};
+
+}  // namespace LAMMPS_NS

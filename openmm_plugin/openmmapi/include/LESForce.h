@@ -1,0 +1,88 @@
+// LESForce: a trained LES model as an OpenMM force. It holds the bytes of the exported file, the elements of the
+// particles and how to run the model; the evaluation itself is in internal/LESForceImpl.h.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "internal/LESExport.h"
+#include "les/model_file.h"
+#include "openmm/Context.h"
+#include "openmm/Force.h"
+#include "openmm/Vec3.h"
+
+namespace LESPlugin {
+
+/**
+ * Energy and forces of all particles of a System from a model file made by les-export. Every particle is an atom of the
+ * model. The file is read once, by the constructor. Settings are read when a Context is created: after a change call
+ * Context::reinitialize().
+ */
+class LES_OPENMM_EXPORT LESForce : public OpenMM::Force {
+public:
+    /**
+     * @param modelFile   path of the exported model, for instance model.les.pt
+     * @param symbols     chemical symbol of every particle of the System
+     * @param periodic    true: periodic in all directions with the box vectors of the Context; false: isolated
+     * Throws OpenMMException in one sentence if the file cannot be used or the model does not know an element.
+     */
+    LESForce(const std::string& modelFile, const std::vector<std::string>& symbols, bool periodic = true);
+    /** The same with a model that has been read already. */
+    LESForce(const les::ModelFile& model, const std::vector<std::string>& symbols, bool periodic = true);
+
+    const les::ModelFile& getModel() const { return *model; }
+
+    int getNumParticles() const { return static_cast<int>(symbols.size()); }
+    const std::vector<std::string>& getParticleSymbols() const { return symbols; }
+    /** Throws OpenMMException naming the first element the model does not know. */
+    void setParticleSymbols(const std::vector<std::string>& symbols);
+
+    bool usesPeriodicBoundaryConditions() const override { return periodic; }
+    void setUsesPeriodicBoundaryConditions(bool periodic) { this->periodic = periodic; }
+
+    /** Where the network runs, "cpu" by default, whatever the Platform of the Context is. */
+    const std::string& getDevice() const { return device; }
+    void setDevice(const std::string& device) { this->device = device; }
+
+    /** Threads of the network and the long-range sums; none leaves torch's setting. */
+    std::optional<int> getThreads() const { return threads; }
+    void setThreads(std::optional<int> threads) { this->threads = threads; }
+
+    /** Total charge per channel in e, instead of the model's own; only for models that neutralize. */
+    std::optional<double> getTotalCharge() const { return totalCharge; }
+    void setTotalCharge(std::optional<double> totalCharge) { this->totalCharge = totalCharge; }
+
+    /** Charge channels of the model, 0 for a short-range-only model. */
+    int getNumChannels() const { return model->metadata().n_channels; }
+
+    /** Latent charges (numParticles, numChannels) by rows, in e, at the present positions and box of `context`. */
+    std::vector<double> getLatentCharges(OpenMM::Context& context) const;
+    /** Energy of the network with its element offsets in kJ/mol, at the present positions and box of `context`. */
+    double getShortRangeEnergy(OpenMM::Context& context) const;
+    /** Long-range energy in kJ/mol, at the present positions and box of `context`. */
+    double getLongRangeEnergy(OpenMM::Context& context) const;
+    /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`. */
+    std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
+    /** How the long-range energy of the last evaluation in `context` was computed, in words. */
+    std::string getLongRangeDescription(OpenMM::Context& context) const;
+
+protected:
+    OpenMM::ForceImpl* createImpl() const override;
+
+private:
+    void checkSymbols(const std::vector<std::string>& symbols) const;
+
+    std::shared_ptr<const les::ModelFile> model;
+    std::vector<std::string> symbols;
+    bool periodic = true;
+    std::string device = "cpu";
+    std::optional<int> threads;
+    std::optional<double> totalCharge;
+};
+
+/** Throws OpenMMException in one sentence unless the loaded OpenMM and torch are those the plugin was built with. */
+LES_OPENMM_EXPORT void checkVersions();
+
+}  // namespace LESPlugin

@@ -1,0 +1,48 @@
+// Evaluation of a LESForce in one Context: OpenMM's positions and box to the engine, its results back in OpenMM's
+// units.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "LESForce.h"
+#include "internal/LESExport.h"
+#include "les/engine.h"
+#include "openmm/Vec3.h"
+#include "openmm/internal/ContextImpl.h"
+#include "openmm/internal/CustomCPPForceImpl.h"
+
+namespace LESPlugin {
+
+class LES_OPENMM_EXPORT LESForceImpl : public OpenMM::CustomCPPForceImpl {
+public:
+    explicit LESForceImpl(const LESForce& owner);
+
+    /** Loads the model; throws OpenMMException if the System has not one particle per symbol. */
+    void initialize(OpenMM::ContextImpl& context) override;
+    const OpenMM::Force& getOwner() const override { return owner; }
+
+    /** Energy in kJ/mol; `forces` receives kJ/mol/nm of every particle. */
+    double computeForce(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
+                        std::vector<OpenMM::Vec3>& forces) override;
+
+    /** Results in the engine's units at the present positions and box of the Context; valid until the next call. */
+    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context);
+
+    std::string longRangeDescription() const { return engine->long_range_description(); }
+
+private:
+    const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions);
+
+    const LESForce& owner;
+    const bool periodic;
+    std::unique_ptr<les::Engine> engine;
+    std::vector<std::int32_t> types;
+    std::vector<double> positions;          // (n, 3), angstrom, of `results`
+    les::Matrix3 cell{};                    // angstrom, of `results`
+    const les::Results* results = nullptr;  // none before the first evaluation and after a failed one
+};
+
+}  // namespace LESPlugin

@@ -1,0 +1,67 @@
+// LESForce: checks of its settings, and what it reports about a Context, converted to OpenMM's units.
+#include "LESForce.h"
+
+#include "internal/LESErrors.h"
+#include "internal/LESForceImpl.h"
+#include "internal/LESUnits.h"
+
+using OpenMM::Context;
+using OpenMM::OpenMMException;
+using OpenMM::Vec3;
+
+namespace LESPlugin {
+
+LESForce::LESForce(const std::string& modelFile, const std::vector<std::string>& symbols, bool periodic)
+    : LESForce(withOpenMMErrors([&] { return les::ModelFile::from_path(modelFile); }), symbols, periodic) {}
+
+LESForce::LESForce(const les::ModelFile& model, const std::vector<std::string>& symbols, bool periodic)
+    : model(std::make_shared<const les::ModelFile>(model)), symbols(symbols), periodic(periodic) {
+    setName("LESForce");
+    checkSymbols(symbols);
+}
+
+void LESForce::setParticleSymbols(const std::vector<std::string>& symbols) {
+    checkSymbols(symbols);
+    this->symbols = symbols;
+}
+
+void LESForce::checkSymbols(const std::vector<std::string>& symbols) const {
+    withOpenMMErrors([&] { return model->types_of(symbols); });
+}
+
+OpenMM::ForceImpl* LESForce::createImpl() const { return new LESForceImpl(*this); }
+
+namespace {
+
+const les::Results& evaluateAtPresentState(OpenMM::ForceImpl& impl, OpenMM::ContextImpl& context) {
+    return dynamic_cast<LESForceImpl&>(impl).evaluateAtPresentState(context);
+}
+
+}  // namespace
+
+std::vector<double> LESForce::getLatentCharges(Context& context) const {
+    return evaluateAtPresentState(getImplInContext(context), getContextImpl(context)).latent_charges;
+}
+
+double LESForce::getShortRangeEnergy(Context& context) const {
+    return evaluateAtPresentState(getImplInContext(context), getContextImpl(context)).short_range_energy *
+           units::kJPerMolPerEV;
+}
+
+double LESForce::getLongRangeEnergy(Context& context) const {
+    return evaluateAtPresentState(getImplInContext(context), getContextImpl(context)).long_range_energy *
+           units::kJPerMolPerEV;
+}
+
+std::vector<Vec3> LESForce::getVirial(Context& context) const {
+    const les::Matrix3 virial = evaluateAtPresentState(getImplInContext(context), getContextImpl(context)).virial;
+    std::vector<Vec3> rows;
+    for (const auto& row : virial) rows.push_back(Vec3(row[0], row[1], row[2]) * units::kJPerMolPerEV);
+    return rows;
+}
+
+std::string LESForce::getLongRangeDescription(Context& context) const {
+    return dynamic_cast<LESForceImpl&>(getImplInContext(context)).longRangeDescription();
+}
+
+}  // namespace LESPlugin

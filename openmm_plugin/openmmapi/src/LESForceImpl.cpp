@@ -1,0 +1,100 @@
+// One evaluation through the engine for every platform: OpenMM's CustomCPPForceImpl hands positions in double precision
+// and takes forces back, so there is no platform code here.
+#include "internal/LESForceImpl.h"
+
+#include <utility>
+
+#include "internal/LESErrors.h"
+#include "internal/LESUnits.h"
+#include "internal/PythonLock.h"
+#include "openmm/System.h"
+
+using OpenMM::ContextImpl;
+using OpenMM::OpenMMException;
+using OpenMM::Vec3;
+
+namespace LESPlugin {
+
+namespace {
+
+std::vector<double> positionsInAngstrom(const std::vector<Vec3>& positions) {
+    std::vector<double> converted;
+    converted.reserve(3 * positions.size());
+    for (const Vec3& position : positions) {
+        for (int axis = 0; axis < 3; ++axis) converted.push_back(position[axis] * units::angstromPerNm);
+    }
+    return converted;
+}
+
+les::Matrix3 cellInAngstrom(ContextImpl& context) {
+    Vec3 boxVectors[3];
+    context.getPeriodicBoxVectors(boxVectors[0], boxVectors[1], boxVectors[2]);
+    les::Matrix3 cell;
+    for (int row = 0; row < 3; ++row) {
+        for (int axis = 0; axis < 3; ++axis) cell[row][axis] = boxVectors[row][axis] * units::angstromPerNm;
+    }
+    return cell;
+}
+
+}  // namespace
+
+LESForceImpl::LESForceImpl(const LESForce& owner)
+    : CustomCPPForceImpl(owner), owner(owner), periodic(owner.usesPeriodicBoundaryConditions()) {}
+
+void LESForceImpl::initialize(ContextImpl& context) {
+    const int numParticles = context.getSystem().getNumParticles();
+    if (owner.getNumParticles() != numParticles) {
+        throw OpenMMException("LESForce: the number of symbols must equal the number of particles of the System (" +
+                              std::to_string(numParticles) + "), got " + std::to_string(owner.getNumParticles()) +
+                              " symbols");
+    }
+    checkVersions();
+    const PythonLockRelease release;
+    withOpenMMErrors([&] {
+        const std::vector<int> known = owner.getModel().types_of(owner.getParticleSymbols());
+        types.assign(known.begin(), known.end());
+        les::EngineOptions options;
+        options.device = owner.getDevice();
+        options.threads = owner.getThreads();
+        options.total_charge = owner.getTotalCharge();
+        engine = std::make_unique<les::Engine>(owner.getModel(), options);
+    });
+    CustomCPPForceImpl::initialize(context);
+}
+
+double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>& positions, std::vector<Vec3>& forces) {
+    const les::Results& evaluated = evaluate(context, positions);
+    for (std::size_t i = 0; i < positions.size(); ++i) {
+        const double* force = &evaluated.forces[3 * i];
+        forces[i] = Vec3(force[0], force[1], force[2]) * units::kJPerMolPerNmPerEVPerAngstrom;
+    }
+    return evaluated.energy() * units::kJPerMolPerEV;
+}
+
+const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context) {
+    std::vector<Vec3> present;
+    context.getPositions(present);
+    return evaluate(context, present);
+}
+
+const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vector<Vec3>& positionsInNm) {
+    std::vector<double> present = positionsInAngstrom(positionsInNm);
+    const les::Matrix3 presentCell = periodic ? cellInAngstrom(context) : les::Matrix3{};
+    // OpenMM asks for energy and forces of one state in separate calls, and charges may be read in between.
+    if (results && present == positions && presentCell == cell) return *results;
+
+    results = nullptr;
+    positions = std::move(present);
+    cell = presentCell;
+    les::System system;
+    system.n_local = system.n_all = static_cast<std::int64_t>(positionsInNm.size());
+    system.positions = positions.data();
+    system.types = types.data();
+    system.cell = cell;
+    system.periodic = periodic;
+    const PythonLockRelease release;
+    results = &withOpenMMErrors([&]() -> const les::Results& { return engine->compute(system); });
+    return *results;
+}
+
+}  // namespace LESPlugin

@@ -1,0 +1,106 @@
+// les_md._openmm: the methods of LESForce for Python. OpenMM's own Python classes come from SWIG, so objects arrive
+// here as addresses, int(object.this), and each function casts them back and checks what it got.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "LESForce.h"
+#include "openmm/OpenMMException.h"
+
+namespace py = pybind11;
+using LESPlugin::LESForce;
+
+namespace {
+
+using Address = std::uintptr_t;
+
+LESForce* lesForceOrNull(Address force) { return dynamic_cast<LESForce*>(reinterpret_cast<OpenMM::Force*>(force)); }
+
+LESForce& lesForce(Address force) {
+    LESForce* found = lesForceOrNull(force);
+    if (!found) throw OpenMM::OpenMMException("the force must be a LESForce, got another class of OpenMM");
+    return *found;
+}
+
+OpenMM::Context& contextAt(Address context) { return *reinterpret_cast<OpenMM::Context*>(context); }
+
+/// Calls `evaluate` without Python's lock: it may run the network.
+template <class Evaluate>
+auto evaluated(Evaluate&& evaluate) {
+    const py::gil_scoped_release release;
+    return evaluate();
+}
+
+py::array_t<double> latentCharges(Address force, Address context) {
+    const LESForce& source = lesForce(force);
+    const std::vector<double> charges = evaluated([&] { return source.getLatentCharges(contextAt(context)); });
+    py::array_t<double> result({source.getNumParticles(), source.getNumChannels()});
+    std::copy(charges.begin(), charges.end(), result.mutable_data());
+    return result;
+}
+
+py::array_t<double> virial(Address force, Address context) {
+    const LESForce& source = lesForce(force);
+    const std::vector<OpenMM::Vec3> rows = evaluated([&] { return source.getVirial(contextAt(context)); });
+    py::array_t<double> result({3, 3});
+    for (int row = 0; row < 3; ++row) {
+        for (int axis = 0; axis < 3; ++axis) result.mutable_at(row, axis) = rows[row][axis];
+    }
+    return result;
+}
+
+void throwAsLESError(std::exception_ptr exception) {
+    try {
+        if (exception) std::rethrow_exception(exception);
+    } catch (const OpenMM::OpenMMException& error) {
+        py::set_error(py::module_::import("les_md.errors").attr("LESError"), error.what());
+    }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_openmm, module) {
+    module.doc() = "Methods of the C++ class LESForce; `force` and `context` are int(object.this).";
+    py::register_exception_translator(throwAsLESError);
+
+    module.def("check_versions", &LESPlugin::checkVersions);
+    module.def("is_les_force", [](Address force) { return lesForceOrNull(force) != nullptr; });
+
+    module.def("particle_symbols", [](Address force) { return lesForce(force).getParticleSymbols(); });
+    module.def("set_particle_symbols", [](Address force, const std::vector<std::string>& symbols) {
+        lesForce(force).setParticleSymbols(symbols);
+    });
+    module.def("set_periodic",
+               [](Address force, bool periodic) { lesForce(force).setUsesPeriodicBoundaryConditions(periodic); });
+    module.def("device", [](Address force) { return lesForce(force).getDevice(); });
+    module.def("set_device", [](Address force, const std::string& device) { lesForce(force).setDevice(device); });
+    module.def("threads", [](Address force) { return lesForce(force).getThreads(); });
+    module.def("set_threads", [](Address force, std::optional<int> threads) { lesForce(force).setThreads(threads); });
+    module.def("total_charge", [](Address force) { return lesForce(force).getTotalCharge(); });
+    module.def("set_total_charge",
+               [](Address force, std::optional<double> totalCharge) { lesForce(force).setTotalCharge(totalCharge); });
+    module.def("model_name", [](Address force) { return lesForce(force).getModel().name(); });
+    module.def("metadata_json", [](Address force) { return lesForce(force).getModel().metadata().json; });
+    module.def("n_channels", [](Address force) { return lesForce(force).getNumChannels(); });
+
+    module.def("latent_charges", &latentCharges, "(n_atoms, n_channels), e");
+    module.def("virial", &virial, "(3, 3), -dE/d(strain), kJ/mol");
+    module.def(
+        "short_range_energy",
+        [](Address force, Address context) {
+            return evaluated([&] { return lesForce(force).getShortRangeEnergy(contextAt(context)); });
+        },
+        "kJ/mol");
+    module.def(
+        "long_range_energy",
+        [](Address force, Address context) {
+            return evaluated([&] { return lesForce(force).getLongRangeEnergy(contextAt(context)); });
+        },
+        "kJ/mol");
+    module.def("long_range_description", [](Address force, Address context) {
+        return lesForce(force).getLongRangeDescription(contextAt(context));
+    });
+}

@@ -1,0 +1,127 @@
+// The XML of a LESForce, version 1: settings as properties, particle symbols with repetitions counted, the model file
+// in base64 with its checksum and content hash, which are checked on reading.
+#include "LESForceProxy.h"
+
+#include <charconv>
+#include <cstdint>
+#include <memory>
+#include <sstream>
+#include <utility>
+
+#include "Base64.h"
+#include "LESForce.h"
+#include "internal/LESErrors.h"
+#include "openmm/serialization/SerializationNode.h"
+
+using OpenMM::OpenMMException;
+using OpenMM::SerializationNode;
+
+namespace LESPlugin {
+
+namespace {
+
+constexpr int newestVersion = 1;
+
+/// "O H*2 O H*2" for O H H O H H.
+std::string textFromSymbols(const std::vector<std::string>& symbols) {
+    std::string text;
+    for (std::size_t first = 0, next; first < symbols.size(); first = next) {
+        next = first + 1;
+        while (next < symbols.size() && symbols[next] == symbols[first]) ++next;
+        if (!text.empty()) text += ' ';
+        text += symbols[first];
+        if (next - first > 1) text += '*' + std::to_string(next - first);
+    }
+    return text;
+}
+
+std::vector<std::string> symbolsFromText(const std::string& text) {
+    std::vector<std::string> symbols;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const std::size_t star = word.find('*');
+        std::size_t count = 1;
+        if (star != std::string::npos) {
+            const char* end = word.data() + word.size();
+            const auto parsed = std::from_chars(word.data() + star + 1, end, count);
+            if (parsed.ec != std::errc() || parsed.ptr != end || count < 1) {
+                throw OpenMMException("LESForce: `symbols` must be symbols or symbol*count, got " + word);
+            }
+        }
+        symbols.insert(symbols.end(), count, word.substr(0, star));
+    }
+    return symbols;
+}
+
+/// FNV-1a hash of 64 bits: a changed character of the model text would else be a model with another weight.
+std::string checksum(const std::string& bytes) {
+    std::uint64_t hash = 0xcbf29ce484222325u;
+    for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
+    std::ostringstream text;
+    text << std::hex << hash;
+    return text.str();
+}
+
+/// Checks `got` against the property `name`, where the XML has it.
+void checkProperty(const SerializationNode& node, const std::string& name, const std::string& got) {
+    const std::string expected = node.getStringProperty(name, got);
+    if (got == expected) return;
+    throw OpenMMException("LESForce: the `" + name + "` of the model in the XML must be " + expected + ", got " + got +
+                          "; the XML is damaged, write it again with XmlSerializer.serialize");
+}
+
+les::ModelFile modelFromNode(const SerializationNode& node) {
+    const bool embedded = node.hasProperty("model");
+    if (embedded == node.hasProperty("modelFile")) {
+        throw OpenMMException(std::string("LESForce: the XML must hold either `model` or `modelFile`, got ") +
+                              (embedded ? "both" : "none"));
+    }
+    if (!embedded) return les::ModelFile::from_path(node.getStringProperty("modelFile"));
+
+    std::string bytes = bytesFromBase64(node.getStringProperty("model"));
+    checkProperty(node, "modelChecksum", checksum(bytes));
+    les::ModelFile model = les::ModelFile::from_bytes(std::move(bytes), node.getStringProperty("modelName"));
+    checkProperty(node, "contentHash", model.metadata().content_hash);
+    return model;
+}
+
+}  // namespace
+
+LESForceProxy::LESForceProxy() : SerializationProxy("LESForce") {}
+
+void LESForceProxy::serialize(const void* object, SerializationNode& node) const {
+    const LESForce& force = *reinterpret_cast<const LESForce*>(object);
+    node.setIntProperty("version", newestVersion);
+    node.setIntProperty("forceGroup", force.getForceGroup());
+    node.setStringProperty("name", force.getName());
+    node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
+    node.setStringProperty("symbols", textFromSymbols(force.getParticleSymbols()));
+    node.setStringProperty("device", force.getDevice());
+    if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
+    if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
+    node.setStringProperty("modelName", force.getModel().name());
+    node.setStringProperty("contentHash", force.getModel().metadata().content_hash);
+    node.setStringProperty("modelChecksum", checksum(force.getModel().bytes()));
+    node.setStringProperty("model", base64FromBytes(force.getModel().bytes()));
+}
+
+void* LESForceProxy::deserialize(const SerializationNode& node) const {
+    const int version = node.getIntProperty("version");
+    if (version < 1 || version > newestVersion) {
+        throw OpenMMException("LESForce: the XML has version " + std::to_string(version) +
+                              ", this les-md reads up to " + std::to_string(newestVersion) +
+                              "; update les-md with `pip install -U les-md`");
+    }
+    auto force = withOpenMMErrors([&] {
+        return std::make_unique<LESForce>(modelFromNode(node), symbolsFromText(node.getStringProperty("symbols")),
+                                          node.getBoolProperty("usesPeriodic"));
+    });
+    force->setForceGroup(node.getIntProperty("forceGroup", 0));
+    force->setName(node.getStringProperty("name", force->getName()));
+    force->setDevice(node.getStringProperty("device", force->getDevice()));
+    if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
+    if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));
+    return force.release();
+}
+
+}  // namespace LESPlugin

@@ -1,0 +1,146 @@
+"""LESForce as XML, as a copy and inside other forces: each goes through the XML proxy."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import subprocess
+import sys
+
+import numpy as np
+import openmm
+import pytest
+from openmm_systems import energy_of, evaluate, make_context, waters
+
+from les_md.errors import LESError
+from les_md.openmm import LESForce
+
+
+def make_force(path) -> LESForce:
+    force = LESForce(path, waters(True).get_chemical_symbols(), threads=1, total_charge=1.0)
+    force.setName("water model")
+    force.setForceGroup(3)
+    force.setUsesPeriodicBoundaryConditions(False)
+    return force
+
+
+def assert_same(force: LESForce, other: LESForce) -> None:
+    assert isinstance(other, LESForce)
+    assert other.getName() == force.getName()
+    assert other.getForceGroup() == force.getForceGroup()
+    assert other.usesPeriodicBoundaryConditions() == force.usesPeriodicBoundaryConditions()
+    assert other.getParticleSymbols() == force.getParticleSymbols()
+    assert other.getDevice() == force.getDevice()
+    assert other.getThreads() == force.getThreads()
+    assert other.getTotalCharge() == force.getTotalCharge()
+    assert other.getModelName() == force.getModelName()
+    assert other.getMetadata() == force.getMetadata()
+
+
+def test_xml_keeps_everything(model_file):
+    force = make_force(model_file(neutrality=True))
+    xml = openmm.XmlSerializer.serialize(force)
+    other = openmm.XmlSerializer.deserialize(xml)
+    assert_same(force, LESForce.cast(other))
+    assert openmm.XmlSerializer.serialize(other) == xml
+    assert 'symbols="O H*2 O H*2' in xml
+
+
+def test_xml_does_not_need_the_model_file(model_file, tmp_path):
+    moved = tmp_path / "moved & renamed.les.pt"
+    moved.write_bytes(model_file().read_bytes())
+    atoms = waters(True)
+    force = LESForce(moved, atoms.get_chemical_symbols())
+    xml = openmm.XmlSerializer.serialize(force)
+    expected = evaluate(make_context(atoms, force))
+    moved.unlink()
+    got = evaluate(make_context(atoms, openmm.XmlSerializer.deserialize(xml)))
+    assert got.energy == expected.energy
+    np.testing.assert_array_equal(got.forces, expected.forces)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda force: pickle.loads(pickle.dumps(force))])
+def test_copies_are_les_forces(model_file, duplicate):
+    force = make_force(model_file(neutrality=True))
+    assert_same(force, duplicate(force))
+
+
+def test_copy_of_a_system_and_cast(model_file):
+    atoms = waters(True)
+    force = LESForce(model_file(), atoms.get_chemical_symbols())
+    context = make_context(atoms, openmm.CMMotionRemover(), force)
+    system = copy.deepcopy(context.getSystem())
+    assert [LESForce.isinstance(other) for other in system.getForces()] == [False, True]
+    other = LESForce.cast(system.getForce(1))
+    assert_same(force, other)
+    second = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    second.setPositions(atoms.positions * 0.1)
+    assert energy_of(second) == energy_of(context)
+    np.testing.assert_array_equal(other.getLatentCharges(second), force.getLatentCharges(context))
+
+
+def test_cast_shares_the_force(model_file):
+    force = LESForce(model_file(), ["O", "H", "H"])
+    LESForce.cast(force).setDevice("cuda")
+    assert force.getDevice() == "cuda"
+    kept = LESForce.cast(LESForce(model_file(), ["O", "H", "H"]))
+    assert kept.getNumParticles() == 3
+    with pytest.raises(LESError, match=r"must be a LESForce, got .*HarmonicBondForce"):
+        LESForce.cast(openmm.HarmonicBondForce())
+    assert not LESForce.isinstance("LESForce")
+
+
+def test_inside_a_collective_variable_force(model_file, platform):
+    atoms = waters(True)
+    symbols = atoms.get_chemical_symbols()
+    expected = evaluate(make_context(atoms, LESForce(model_file(), symbols), platform=platform))
+    scaled = openmm.CustomCVForce("scale*les")
+    scaled.addGlobalParameter("scale", 0.25)
+    scaled.addCollectiveVariable("les", LESForce(model_file(), symbols))
+    context = make_context(atoms, scaled, platform=platform)
+    got = evaluate(context)
+    assert got.energy == pytest.approx(0.25 * expected.energy, rel=1e-12)
+    np.testing.assert_allclose(got.forces, 0.25 * expected.forces, atol=1e-12)
+    inner = scaled.getInnerContext(context)
+    charges = LESForce.cast(inner.getSystem().getForce(0)).getLatentCharges(inner)
+    plain = LESForce(model_file(), symbols)
+    np.testing.assert_allclose(charges, plain.getLatentCharges(make_context(atoms, plain)), rtol=1e-9, atol=1e-12)
+
+
+def test_model_may_be_given_as_bytes(model_file):
+    force = LESForce(model_file().read_bytes(), ["O", "H", "H"])
+    assert force.getMetadata() == LESForce(model_file(), ["O", "H", "H"]).getMetadata()
+
+
+def test_xml_is_read_in_a_new_process(model_file, tmp_path):
+    (tmp_path / "force.xml").write_text(openmm.XmlSerializer.serialize(make_force(model_file(neutrality=True))))
+    program = (
+        "import openmm, les_md.openmm as lo\n"
+        "force = lo.LESForce.cast(openmm.XmlSerializer.deserialize(open('force.xml').read()))\n"
+        "print(force.getName(), force.getNumParticles())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "water model 24\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda xml: xml.replace('version="1"', 'version="2"'), "the XML has version 2, this les-md reads up to 1"),
+        (lambda xml: re.sub(' model="[^"]*"', "", xml), "either `model` or `modelFile`, got none"),
+        (lambda xml: xml.replace("<Force ", '<Force modelFile="a" '), "either `model` or `modelFile`, got both"),
+        (lambda xml: re.sub(' model="....', ' model="....', xml), "`model` in the XML is not base64"),
+        (lambda xml: re.sub(' model="....', ' model="', xml), "`modelChecksum` of the model in the XML must be"),
+        (lambda xml: xml.replace('"sha256:', '"sha256:0'), "`contentHash` of the model in the XML must be sha256:0"),
+        (lambda xml: xml.replace("O H*2 O", "O H*two O"), "`symbols` must be symbols or symbol.count, got H.two"),
+        (lambda xml: xml.replace("O H*2 O", "O Xe*2 O"), "element Xe is not in model file"),
+    ],
+    ids=["version", "no model", "two models", "base64", "checksum", "hash", "count", "element"],
+)
+def test_damaged_xml_is_refused(model_file, change, message):
+    xml = openmm.XmlSerializer.serialize(make_force(model_file(neutrality=True)))
+    changed = change(xml)
+    assert changed != xml
+    with pytest.raises(openmm.OpenMMException, match=message):
+        openmm.XmlSerializer.deserialize(changed)
