@@ -53,10 +53,10 @@ struct Keyword {
 };
 
 constexpr Keyword keywords[] = {
-    {"device", "cpu or cuda",
+    {"device", "cpu, cuda or cuda:N",
      [](les::EngineOptions& options, const std::string& value) {
          options.device = value;
-         return value == "cpu" || value == "cuda";
+         return value == "cpu" || value == "cuda" || value.rfind("cuda:", 0) == 0;
      }},
     {"threads", "a whole number of torch threads a rank, at least 1",
      [](les::EngineOptions& options, const std::string& value) {
@@ -284,7 +284,7 @@ void PairLES::compute(int eflag, int vflag) {
 
     if (self.described) return;
     self.described = true;
-    print(self.engine->long_range_description());
+    print("long-range energy: " + self.engine->long_range_description());
 }
 
 void PairLES::add_forces() {

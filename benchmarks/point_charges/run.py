@@ -1,11 +1,11 @@
-"""How well an LES model finds charges from energies and forces alone: 64 charges of +1 e and 64 of -1 e in a periodic box.
+"""How well an LES model finds charges from energies and forces alone: 64 charges of +1 e and 64 of -1 e in a box.
 
     python benchmarks/point_charges/run.py            # 200 training frames, under 15 minutes on two cores
     python benchmarks/point_charges/run.py --long     # 900 training frames, hours
 
 LAMMPS makes the data (in.point_charges: the true Coulomb sum and a short repulsion), `les-train` trains on energies and
 forces, and the charges of the exported model on frames of an independent run are compared with the true ones, up to
-their common sign. Cheng and co-workers give a mean absolute error of 0.003 e for a system of this kind (arXiv 2412.15455).
+their common sign. Published elsewhere for a system of this kind: a mean absolute error of 0.003 e (arXiv 2412.15455).
 """
 
 from __future__ import annotations
@@ -91,9 +91,8 @@ def run(command: list[str | Path], folder: Path, quiet: bool = False) -> None:
     environment = os.environ | ({"OMP_NUM_THREADS": "1"} if quiet else {})
     result = subprocess.run(words, cwd=folder, stdout=output, env=environment, text=True, check=False)
     if result.returncode != 0:
-        raise SystemExit(
-            f"point charges: error: {Path(words[0]).name} ended with status {result.returncode} in {folder}"
-        )
+        name = Path(words[0]).name
+        raise SystemExit(f"point charges: error: {name} ended with status {result.returncode}, see {folder}")
 
 
 def make_data(folder: Path, size: Size) -> None:

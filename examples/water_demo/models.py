@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from reference_data import PROGRAMS
 from settings import DemoSettings
-from stages import check_status, environment, replaced, write_text
+from stages import DemoError, replaced, write_text
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,15 @@ def train(files: ModelFiles, settings: DemoSettings, frames: Path) -> None:
         shutil.copyfile(files.folder / "model.pt", temporary)
 
 
-def export(files: ModelFiles) -> None:
-    """Exports one trained model as the TorchScript file that every host loads."""
-    run_in_terminal([PROGRAMS / "les-export", files.checkpoint, "--output", files.exported])
+def export(files: ModelFiles, frames: Path) -> None:
+    """Exports one trained model as the TorchScript file that every host loads, checked on the validation frames."""
+    check = frames / "validation.xyz"
+    run_in_terminal([PROGRAMS / "les-export", files.checkpoint, "--output", files.exported, "--check", check])
 
 
 def run_in_terminal(command: list[str | Path]) -> None:
-    """Runs a program of les-md that shows its own progress; raises `DemoError` with its error line if it fails."""
+    """Runs a program of les-md, which shows its own progress and errors; raises `DemoError` if it fails."""
     words = [str(word) for word in command]
-    process = subprocess.run(
-        words, env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
-    )
-    check_status(
-        words, process.returncode, [line.strip() for line in process.stderr.splitlines() if line.strip()], None
-    )
+    status = subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode
+    if status != 0:
+        raise DemoError(f"{Path(words[0]).name} ended with status {status}, its message is above")

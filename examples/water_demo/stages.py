@@ -98,11 +98,6 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     temporary.rename(path)
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """The environment of a program started by the demo, with `extra` variables."""
-    return os.environ | extra
-
-
 def run_command(
     command: Sequence[str | Path],
     log: Path,
@@ -124,7 +119,7 @@ def run_command(
             process = subprocess.Popen(
                 words,
                 cwd=folder,
-                env=environment(**variables),
+                env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -148,14 +143,7 @@ def run_command(
         finally:
             process.stdout.close()
             status = process.wait()
-    check_status(words, status, last_lines, log)
-
-
-def check_status(words: Sequence[str], status: int, last_lines: Sequence[str], log: Path | None) -> None:
-    """Raises `DemoError` if `status` is not 0, with the most telling of the `last_lines` a program printed."""
-    if status == 0:
-        return
-    errors = [line for line in last_lines if "error" in line.lower()]
-    reason = errors[0] if errors else (last_lines[-1] if last_lines else "it printed nothing")
-    where = f" (all output: {log})" if log is not None else ""
-    raise DemoError(f"{Path(words[0]).name} ended with status {status}: {reason}{where}")
+    if status != 0:
+        errors = [line for line in last_lines if "error" in line.lower()]
+        reason = errors[0] if errors else (last_lines[-1] if last_lines else "it printed nothing")
+        raise DemoError(f"{Path(words[0]).name} ended with status {status}: {reason} (all output: {log})")

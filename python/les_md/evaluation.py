@@ -1,159 +1,277 @@
-"""Predictions of a model on labelled frames, and their errors: what `les-train` reports at its end and `les-eval` prints.
-
-Checkpoints are evaluated in Python, exported files by the compiled engine, as the hosts do it.
-"""
+"""The program `les-eval`: tables, plots and predictions of a model on a data set."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import argparse
+import csv
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import ase
+import ase.io
 import numpy as np
 import torch
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
-from les_md import fields
-from les_md.batch import AtomsBatch, collate
-from les_md.forces import evaluate
+from les_md.batch import AtomsBatch, is_periodic
+from les_md.born_charges import born_effective_charges
+from les_md.checkpoint import load_checkpoint
+from les_md.errors import LESError, command_line
+from les_md.predictions import CheckpointPredictor, EnginePredictor, Errors, Prediction, Predictor, parity_sets
+from les_md.export import is_exported, load_exported
 from les_md.model import LESModel
-from les_md.training.data import HAS_STRESS, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS
+from les_md.plots import parity_plot
+from les_md.training.data import LabelledFrame, build_frames, read_frames, read_label
+from les_md.training.settings import DataSettings
+
+UNITS = {
+    "energy": "eV/atom",
+    "forces": "eV/angstrom",
+    "stress": "eV/angstrom^3",
+    "charges": "e",
+    "dipole": "e*angstrom",
+    "born_charges": "e",
+}
 
 
 @dataclass
-class Prediction:
-    """Prediction for one frame: eV, eV/angstrom, eV/angstrom^3, e."""
+class ElementCharges:
+    """Predicted charges of one element, e; `reference_mean` and `rmse` where the data have charges."""
 
-    energy: float
-    forces: np.ndarray  # (n_atoms, 3)
-    stress: np.ndarray | None  # (3, 3), None for isolated frames
-    latent_charges: np.ndarray  # (n_atoms, n_channels)
-
-
-class Predictor(Protocol):
-    """What evaluates frames: a checkpoint or an exported file."""
-
-    symbols: list[str]
-    cutoff: float
-    charge_scale: float  # from the sum over channels of latent charges to the atomic charge
-
-    def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
-        """Predictions for `frames` (one system each), in order."""
-        ...
-
-
-class CheckpointPredictor:
-    """Evaluates `model` in Python, `batch_size` frames at a time."""
-
-    def __init__(self, model: LESModel, batch_size: int = 4) -> None:
-        self.model = model
-        self.symbols = list(model.settings.symbols)
-        self.cutoff = model.settings.cutoff
-        self.charge_scale = model.settings.atomic_charge_scale
-        self.batch_size = batch_size
-
-    def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
-        """Predictions for `frames` (one system each), in order."""
-        device = next(self.model.parameters()).device
-        for start in range(0, len(frames), self.batch_size):
-            chosen = frames[start : start + self.batch_size]
-            batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
-            with torch.enable_grad():
-                output = evaluate(self.model, batch, virial=bool(batch[fields.PERIODIC].any()))
-            arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in output.items()}
-            ends = np.cumsum([int(frame[fields.N_ATOMS]) for frame in chosen])[:-1]
-            forces = np.split(arrays[fields.FORCES], ends)
-            charges = np.split(arrays[fields.LATENT_CHARGES], ends)
-            for index, frame in enumerate(chosen):
-                virial = arrays[fields.VIRIAL][index]
-                yield Prediction(
-                    energy=float(arrays[fields.ENERGY][index]),
-                    forces=forces[index],
-                    stress=_stress(frame, virial),
-                    latent_charges=charges[index],
-                )
-
-
-class EnginePredictor:
-    """Evaluates the exported file at `path` with the compiled engine, one frame at a time."""
-
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
-        from les_md.engine import Engine
-
-        self._options = {"device": device, "threads": threads}
-        self._path = path
-        self._engine = Engine
-        # the total charge belongs to an engine, so there is one for each that occurs
-        self._engines: dict[float, Any] = {}
-        from les_md.model_file import read_metadata
-
-        metadata = read_metadata(path)
-        self.symbols = list(metadata["symbols"])
-        self.cutoff = float(metadata["cutoff"])
-        self.charge_scale = float(metadata["atomic_charge_scale"])
-
-    def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
-        """Predictions for `frames` (one system each), in order."""
-        for frame in frames:
-            output = self._engine_for(float(frame[fields.TOTAL_CHARGE])).compute(
-                frame[fields.POSITIONS].numpy(),
-                frame[fields.TYPES].numpy(),
-                frame[fields.CELL].numpy()[0],
-                bool(frame[fields.PERIODIC]),
-            )
-            yield Prediction(
-                energy=float(output[fields.ENERGY]),
-                forces=np.asarray(output[fields.FORCES]),
-                stress=_stress(frame, np.asarray(output[fields.VIRIAL]).reshape(3, 3)),
-                latent_charges=np.asarray(output[fields.LATENT_CHARGES]).reshape(len(frame[fields.TYPES]), -1),
-            )
-
-    def _engine_for(self, total_charge: float) -> Any:
-        if total_charge not in self._engines:
-            given = None if total_charge == 0.0 else total_charge
-            self._engines[total_charge] = self._engine(self._path, total_charge=given, **self._options)
-        return self._engines[total_charge]
-
-
-@dataclass
-class Errors:
-    """Errors of one quantity over all its numbers, in the unit of the quantity."""
-
-    rmse: float
-    mae: float
-    largest: float
+    element: str
     n: int
+    mean: float
+    std: float
+    min: float
+    max: float
+    reference_mean: float | None = None
+    rmse: float | None = None
 
-    @classmethod
-    def of(cls, predicted: np.ndarray, reference: np.ndarray) -> Errors:
-        """Errors of `predicted` against `reference`, arrays of one shape."""
-        error = np.abs(np.asarray(predicted, dtype=float) - np.asarray(reference, dtype=float))
-        return cls(math.sqrt(float(np.mean(error**2))), float(error.mean()), float(error.max()), error.size)
+
+@command_line("les-eval")
+def main(arguments: list[str] | None = None) -> None:
+    """Evaluates a model on labelled frames; see `--help`."""
+    options = _parser().parse_args(arguments)
+    if not options.model.is_file():
+        raise LESError(f"model '{options.model}' does not exist; les-train writes model.pt, les-export model.les.pt")
+    if options.output is not None and options.output.exists() and not options.output.is_dir():
+        raise LESError(f"--output must be a folder, but '{options.output}' is a file")
+    exported = is_exported(options.model)
+    predictor = _predictor(options, exported)
+    if options.total_charge_key is not None and not predictor.neutrality:
+        raise LESError("--total-charge-key has no effect: the model was trained without neutrality")
+    keys = {name: getattr(options, name) for name in ("energy_key", "forces_key", "stress_key", "virial_key")}
+    try:
+        source = DataSettings(train=options.data, total_charge_key=options.total_charge_key, **keys)
+    except ValueError as error:
+        raise LESError("--stress-key and --virial-key exclude each other: give one of them") from error
+    labelled = read_frames(source.train, source, need_energy=False, need_forces=False, need_stress=False)
+    for quantity, key in (("energy", source.energy_key), ("forces", source.forces_key)):
+        if key is not None and all(getattr(frame, quantity) is None for frame in labelled):
+            raise LESError(f"no frame has {quantity} under `{key}`; check --{quantity}-key")
+    frames = build_frames(labelled, predictor.symbols, predictor.cutoff, allow_lone_atoms=True)
+    predictions = list(predictor.predict(frames))
+
+    sets = parity_sets(frames, predictions)
+    charges = [prediction.latent_charges.sum(1) * predictor.charge_scale for prediction in predictions]
+    has_charges = predictions[0].latent_charges.shape[1] > 0
+    reference_charges = [_label(frame, "charges", options.charges_key, (len(frame.atoms),)) for frame in labelled]
+    dipoles = _dipole_pairs(labelled, charges, options.dipole_key) if has_charges else None
+    sign = 1.0
+    if has_charges and all(reference is not None for reference in reference_charges):
+        reference, predicted = np.hstack(reference_charges), np.hstack(charges)
+        sign = _common_sign(reference, predicted)
+        sets["charges"] = (reference, sign * predicted)
+    elif options.charges_key is not None and has_charges:
+        raise LESError(f"not every frame has charges under `{options.charges_key}`; check --charges-key")
+    elif dipoles is not None:
+        sign = _common_sign(*dipoles)
+    if dipoles is not None:
+        sets["dipole"] = (dipoles[0], sign * dipoles[1])
+    elif options.dipole_key is not None:
+        raise LESError(f"no isolated frame has a dipole under `{options.dipole_key}`; check --dipole-key")
+    born = None
+    if options.born_charges_key is not None and not options.born_charges:
+        raise LESError("--born-charges-key needs --born-charges")
+    if options.born_charges and has_charges:
+        born = _born_charges(options, exported, frames, sign)
+        references = [_label(f, "born_charges", options.born_charges_key, (len(f.atoms), 3, 3)) for f in labelled]
+        if all(reference is not None for reference in references):
+            sets["born_charges"] = (np.vstack(references).ravel(), np.vstack(born).ravel())
+
+    errors = {name: Errors.of(predicted, reference) for name, (reference, predicted) in sets.items()}
+    symbols = np.hstack([frame.atoms.get_chemical_symbols() for frame in labelled])
+    table = _charge_table(symbols, sign * np.hstack(charges), sets.get("charges"), predictor) if has_charges else []
+    _print(errors, table, sign, len(labelled), options.model)
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        _write(options, errors, table, sign, sets)
+        written = [
+            _with_prediction(frame, prediction, sign * charge if has_charges else None, None if born is None else born[index])
+            for index, (frame, prediction, charge) in enumerate(zip(labelled, predictions, charges, strict=True))
+        ]
+        ase.io.write(options.output / "predictions.xyz", written, format="extxyz")
+        print(f"written to {options.output}")
 
 
-def parity_sets(
-    frames: list[AtomsBatch], predictions: list[Prediction]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reference and predicted numbers by quantity, as far as `frames` have labels: energy (eV/atom), forces, stress."""
-    pairs: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in ("energy", "forces", "stress")}
-    for frame, prediction in zip(frames, predictions, strict=True):
-        n_atoms = int(frame[fields.N_ATOMS])
-        if LABEL_ENERGY in frame:
-            pairs["energy"][0].append(float(frame[LABEL_ENERGY]) / n_atoms)
-            pairs["energy"][1].append(prediction.energy / n_atoms)
-        if LABEL_FORCES in frame:
-            pairs["forces"][0].append(frame[LABEL_FORCES].numpy().ravel())
-            pairs["forces"][1].append(prediction.forces.ravel())
-        if bool(frame[HAS_STRESS]) and prediction.stress is not None:
-            pairs["stress"][0].append(frame[LABEL_STRESS].numpy().ravel())
-            pairs["stress"][1].append(prediction.stress.ravel())
-    return {
-        name: (np.hstack(reference), np.hstack(predicted)) for name, (reference, predicted) in pairs.items() if reference
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="les-eval", description="Errors, charges and dipoles of a model on a data set.")
+    parser.add_argument("model", type=Path, help="checkpoint (model.pt) or exported file (model.les.pt)")
+    parser.add_argument("data", type=Path, nargs="+", help="extended XYZ files")
+    parser.add_argument("--output", type=Path, help="folder for tables, plots and predictions.xyz")
+    for name in ("energy", "forces", "stress", "virial", "total-charge"):
+        parser.add_argument(f"--{name}-key", metavar="KEY", help=f"key of the {name.replace('-', ' ')} in the data")
+    parser.add_argument("--charges-key", metavar="KEY", help="key of reference charges (default: charges, REF_charges)")
+    parser.add_argument("--dipole-key", metavar="KEY", help="key of dipoles of isolated frames (default: dipole, REF_dipole)")
+    parser.add_argument("--born-charges", action="store_true", help="also compute Born effective charges (slower)")
+    parser.add_argument("--born-charges-key", metavar="KEY", help="key of reference Born effective charges, 9 numbers an atom")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, help="threads (default: torch's)")
+    parser.add_argument("--batch-size", type=int, default=4, help="frames evaluated together, for checkpoints")
+    return parser
+
+
+def _predictor(options: argparse.Namespace, exported: bool) -> Predictor:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise LESError("--device is cuda, but torch finds no CUDA device; use --device cpu")
+    if options.batch_size < 1:
+        raise LESError(f"--batch-size must be at least 1, got {options.batch_size}")
+    if options.threads is not None:
+        if options.threads < 1:
+            raise LESError(f"--threads must be at least 1, got {options.threads}")
+        torch.set_num_threads(options.threads)
+    if exported:
+        return EnginePredictor(options.model, options.device, options.threads)
+    model, _ = load_checkpoint(options.model)
+    return CheckpointPredictor(model.to(options.device), options.batch_size)
+
+
+def _born_charges(
+    options: argparse.Namespace, exported: bool, frames: list[AtomsBatch], sign: float
+) -> list[np.ndarray]:
+    model: LESModel = (load_exported if exported else load_checkpoint)(options.model)[0]
+    return [sign * born_effective_charges(model, frame).numpy() for frame in frames]
+
+
+def _label(frame: LabelledFrame, quantity: str, key: str | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    try:
+        return read_label(frame.atoms, quantity, key, shape)
+    except LESError as error:
+        raise LESError(f"{frame.source}: {error}") from None
+
+
+def _common_sign(reference: np.ndarray, predicted: np.ndarray) -> float:
+    """The sign that brings all charges together closest to the reference: energies do not depend on it."""
+    return -1.0 if float(np.sum(reference * predicted)) < 0 else 1.0
+
+
+def _dipole_pairs(
+    labelled: list[LabelledFrame], charges: list[np.ndarray], key: str | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reference and predicted dipole components of the isolated frames that have a label; None if there are none."""
+    references, predicted = [], []
+    for frame, charge in zip(labelled, charges, strict=True):
+        if is_periodic(frame.atoms):
+            continue
+        reference = _label(frame, "dipole", key, (3,))
+        if reference is not None:
+            references.append(reference)
+            predicted.append(charge @ frame.atoms.positions)
+    return (np.hstack(references), np.hstack(predicted)) if references else None
+
+
+def _charge_table(
+    symbols: np.ndarray, charges: np.ndarray, pair: tuple[np.ndarray, np.ndarray] | None, predictor: Predictor
+) -> list[ElementCharges]:
+    table = []
+    for element in predictor.symbols:
+        chosen = symbols == element
+        if not chosen.any():
+            continue
+        values = charges[chosen]
+        row = ElementCharges(
+            element, int(chosen.sum()), *(float(f(values)) for f in (np.mean, np.std, np.min, np.max))
+        )
+        if pair is not None:
+            reference, predicted = pair[0][chosen], pair[1][chosen]
+            row.reference_mean, row.rmse = float(reference.mean()), Errors.of(predicted, reference).rmse
+        table.append(row)
+    return table
+
+
+def _print(
+    errors: dict[str, Errors], table: list[ElementCharges], sign: float, n_frames: int, model: Path
+) -> None:
+    print(f"{model} on {n_frames} frame{'s' if n_frames != 1 else ''}")
+    if errors:
+        print(f"{'':12s} {'RMSE':>10s} {'MAE':>10s} {'largest':>10s}")
+    for name, error in errors.items():
+        values = " ".join(f"{1000 * value:10.4g}" for value in (error.rmse, error.mae, error.largest))
+        print(f"{name:12s} {values}  m{UNITS[name]}")
+    if table:
+        print("charges (e)        n       mean        std        min        max" + ("  reference       RMSE" * (table[0].rmse is not None)))
+    for row in table:
+        values = [row.mean, row.std, row.min, row.max]
+        if row.rmse is not None and row.reference_mean is not None:
+            values += [row.reference_mean, row.rmse]
+        print(f"{row.element:11s} {row.n:8d}" + "".join(f" {value:10.5f}" for value in values))
+    if sign < 0:
+        print("all charges are shown with the opposite sign, to match the reference; energies do not depend on it")
+
+
+def _write(
+    options: argparse.Namespace,
+    errors: dict[str, Errors],
+    table: list[ElementCharges],
+    sign: float,
+    sets: dict[str, tuple[np.ndarray, np.ndarray]],
+) -> None:
+    folder: Path = options.output
+    record: dict[str, Any] = {
+        "model": str(options.model),
+        "data": [str(path) for path in options.data],
+        "errors": {name: {"unit": UNITS[name], **asdict(error)} for name, error in errors.items()},
+        "charges": [asdict(row) for row in table],
+        "charge_sign": sign,
     }
+    (folder / "errors.json").write_text(json.dumps(record, indent=2) + "\n")
+    with open(folder / "errors.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["quantity", "unit", "rmse", "mae", "largest", "n"])
+        writer.writerows([name, UNITS[name], e.rmse, e.mae, e.largest, e.n] for name, e in errors.items())
+    if table:
+        with open(folder / "charges.csv", "w", newline="") as file:
+            rows = [asdict(row) for row in table]
+            dict_writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            dict_writer.writeheader()
+            dict_writer.writerows(rows)
+    for name, pair in sets.items():
+        parity_plot(folder / f"parity_{name}.png", {"data": pair}, name.replace("_", " "), UNITS[name])
 
 
-def _stress(frame: AtomsBatch, virial: np.ndarray) -> np.ndarray | None:
-    if not bool(frame[fields.PERIODIC]):
-        return None
-    return -virial / abs(float(np.linalg.det(frame[fields.CELL].numpy()[0])))
+def _with_prediction(
+    frame: LabelledFrame, prediction: Prediction, charges: np.ndarray | None, born: np.ndarray | None
+) -> ase.Atoms:
+    """The frame with predictions under ASE's own names and the labels under REF_..."""
+    atoms = frame.atoms.copy()
+    results: dict[str, Any] = {"energy": prediction.energy, "forces": prediction.forces}
+    if prediction.stress is not None:
+        results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
+    if charges is not None:
+        results["charges"] = charges
+    for name in (*results, "dipole"):
+        atoms.arrays.pop(name, None)
+        atoms.info.pop(name, None)
+    if frame.energy is not None:
+        atoms.info["REF_energy"] = frame.energy
+    if frame.forces is not None:
+        atoms.arrays["REF_forces"] = frame.forces
+    if frame.stress is not None:
+        atoms.info["REF_stress"] = frame.stress
+    if born is not None:
+        atoms.arrays["born_effective_charges"] = born.reshape(-1, 9)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms

@@ -16,11 +16,14 @@ def self_energy(charges: Tensor, smearing: float, coulomb_constant: float) -> Te
     return reciprocal_constant * (charges * charges).sum() / (smearing * (2.0 * math.pi) ** 1.5)
 
 
-def phases(fractional: Tensor, axis: int, first: int, last: int) -> Tensor:
-    """exp(2 pi i n s) for n = first ... last along one axis, (n_atoms, last - first + 1)."""
+def phases(fractional: Tensor, axis: int, first: int, last: int) -> tuple[Tensor, Tensor]:
+    """cos and sin of 2 pi n s for n = first ... last along one axis, each (n_atoms, last - first + 1).
+
+    Real numbers throughout: TorchScript's own backward pass of a product leaves out the conjugate of complex factors.
+    """
     n = torch.arange(first, last + 1, dtype=fractional.dtype, device=fractional.device)
     angles = 2.0 * math.pi * fractional[:, axis].unsqueeze(1) * n
-    return torch.polar(torch.ones_like(angles), angles)
+    return torch.cos(angles), torch.sin(angles)
 
 
 def periodic_energy(
@@ -54,11 +57,18 @@ def periodic_energy(
     reach = torch.floor(k_cutoff * torch.linalg.vector_norm(cell.detach(), dim=1) / (2.0 * math.pi) + 1e-6)
     m0, m1, m2 = int(reach[0]), int(reach[1]), int(reach[2])
     # S(k) = sum_i q_i e^{i k.r_i} for n0 >= 0: the other half is its conjugate. One matrix product over atoms.
-    first = charges.unsqueeze(2) * phases(fractional, 0, 0, m0).unsqueeze(1)
-    rest = phases(fractional, 1, -m1, m1).unsqueeze(2) * phases(fractional, 2, -m2, m2).unsqueeze(1)
-    n_channels = charges.size(1)
-    structure_factor = torch.matmul(first.flatten(1).transpose(0, 1), rest.flatten(1))
-    squared = torch.view_as_real(structure_factor).square().sum(-1).view(n_channels, m0 + 1, -1).sum(0)
+    cos0, sin0 = phases(fractional, 0, 0, m0)
+    cos1, sin1 = phases(fractional, 1, -m1, m1)
+    cos2, sin2 = phases(fractional, 2, -m2, m2)
+    first_real = (charges.unsqueeze(2) * cos0.unsqueeze(1)).flatten(1)
+    first_imag = (charges.unsqueeze(2) * sin0.unsqueeze(1)).flatten(1)
+    cos1, sin1, cos2, sin2 = cos1.unsqueeze(2), sin1.unsqueeze(2), cos2.unsqueeze(1), sin2.unsqueeze(1)
+    rest_real = (cos1 * cos2 - sin1 * sin2).flatten(1)
+    rest_imag = (cos1 * sin2 + sin1 * cos2).flatten(1)
+    first = torch.cat([first_real, first_imag]).transpose(0, 1)
+    real = torch.matmul(first, torch.cat([rest_real, -rest_imag]))
+    imag = torch.matmul(first, torch.cat([rest_imag, rest_real]))
+    squared = (real.square() + imag.square()).view(charges.size(1), m0 + 1, -1).sum(0)
 
     n = torch.cartesian_prod(
         torch.arange(0, m0 + 1, device=cell.device), torch.arange(-m1, m1 + 1, device=cell.device), torch.arange(-m2, m2 + 1, device=cell.device)

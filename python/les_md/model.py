@@ -15,6 +15,13 @@ from les_md.settings import ModelSettings
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+class NoCharges(nn.Module):
+    """Charge head of a short-range-only model: no channels, no parameters."""
+
+    def forward(self, features: Tensor, types: Tensor) -> Tensor:
+        return torch.zeros(types.size(0), 0, dtype=features.dtype, device=features.device)
+
+
 class LESModel(nn.Module):
     """Per-atom energies and latent charges from the edges of a neighbour list.
 
@@ -49,16 +56,15 @@ class LESModel(nn.Module):
         )
         n_features = self.backbone.n_features
         self.energy_head = Head(n_types, n_features, settings.hidden, 1)
-        # a model without charges keeps a head of width zero out of the file by having none
-        self.charge_head = Head(n_types, n_features, settings.hidden, max(self.n_channels, 1))
         if self.n_channels > 0:
+            self.charge_head: nn.Module = Head(n_types, n_features, settings.hidden, self.n_channels)
             # E_lr is even in the charges: starting at zero would leave them there
             with torch.no_grad():
                 self.charge_head.linear.weight[:, n_features:].normal_(0.0, 0.3)
                 self.charge_head.linear.weight[:, :n_features] *= 0.1
-                self.charge_head.perceptron[-1].weight.mul_(0.1)  # type: ignore[union-attr]
+                self.charge_head.perceptron[-1].weight.mul_(0.1)
         else:
-            self.charge_head = Head(n_types, 0, [], 0)
+            self.charge_head = NoCharges()
         self.to(DTYPES[settings.dtype])
         self.register_buffer("element_energies", torch.zeros(n_types, dtype=torch.float64))
         self.register_buffer("charge_sign", torch.ones(self.n_channels, dtype=DTYPES[settings.dtype]))
@@ -78,15 +84,13 @@ class LESModel(nn.Module):
         """
         features = self.backbone(types, edge_index, edge_vectors.to(self.energy_head.mean.dtype), n_centre)
         centre_types = types[:n_centre]
-        charges = torch.zeros(types.size(0), self.n_channels, dtype=features.dtype, device=features.device)
-        if self.n_channels > 0:
-            owned = self.charge_head(features, centre_types) * self.charge_sign
-            ghosts = charges[n_centre:]
-            charges = torch.cat([owned, ghosts])
+        owned = self.charge_head(features, centre_types) * self.charge_sign
+        n_ghosts = types.size(0) - n_centre
+        ghosts = torch.zeros(n_ghosts, self.n_channels, dtype=owned.dtype, device=owned.device)
         return {
             fields.NODE_ENERGIES: self.energy_head(features, centre_types).squeeze(1),
             fields.OFFSET_ENERGIES: self.element_energies.index_select(0, centre_types),
-            fields.LATENT_CHARGES: charges,
+            fields.LATENT_CHARGES: torch.cat([owned, ghosts]),
         }
 
     @torch.jit.unused
@@ -104,7 +108,7 @@ class LESModel(nn.Module):
         """
         from les_md.forces import edge_vectors_of
 
-        heads = [module for module in self.modules() if isinstance(module, Head) and module.linear.out_features > 0]
+        heads = [module for module in self.modules() if isinstance(module, Head)]
         hooks = [head.register_forward_pre_hook(lambda head, inputs: head.standardize(*inputs)) for head in heads]
         self.energy_head.output_scale.fill_(energy_scale)
         with torch.no_grad():

@@ -114,6 +114,20 @@ def split_frames(frames: list[LabelledFrame], fraction: float, seed: int) -> tup
     return train, [frame for index, frame in enumerate(frames) if index in chosen]
 
 
+def representative_frames(frames: list[LabelledFrame], symbols: list[str], n_frames: int = 3) -> list[ase.Atoms]:
+    """The first `n_frames`, one periodic and one isolated if there are both, and more until every symbol occurs."""
+    first_of_kind = {is_periodic(frame.atoms): index for index, frame in reversed(list(enumerate(frames)))}
+    chosen = sorted({*range(min(n_frames, len(frames))), *first_of_kind.values()})
+    seen = {symbol for index in chosen for symbol in frames[index].atoms.get_chemical_symbols()}
+    for index, frame in enumerate(frames):
+        found = set(frame.atoms.get_chemical_symbols())
+        if not found <= seen:
+            chosen.append(index)
+            seen |= found
+    assert seen == set(symbols)
+    return [frames[index].atoms for index in chosen]
+
+
 def choose_symbols(train: list[LabelledFrame], valid: list[LabelledFrame], given: list[str]) -> list[str]:
     """Elements in type order: `given`, or those of the training frames by atomic number.
 
@@ -160,6 +174,36 @@ def element_energies(train: list[LabelledFrame], symbols: list[str], given: dict
     energies = np.array([frame.energy for frame in train], dtype=np.float64)
     solution, *_ = np.linalg.lstsq(composition / n_atoms[:, None], energies / n_atoms, rcond=1e-10)
     return solution
+
+
+def read_label(atoms: ase.Atoms, quantity: str, key: str | None, shape: tuple[int, ...] | None) -> np.ndarray | None:
+    """The label `quantity` of `atoms` as a finite float64 array, None if the frame has none.
+
+    ASE moves some keys (energy, forces, stress, charges, ...) to a calculator while it reads; both places are searched.
+
+    Args:
+        key: its name; None tries `quantity` and REF_`quantity`.
+        shape: of the result; None takes it as it is stored.
+    """
+    stored: dict[str, Any] = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
+    names = [key] if key is not None else [quantity, f"REF_{quantity}"]
+    found = [name for name in names if stored.get(name) is not None]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise LESError(
+            f"{quantity}: both `{found[0]}` and `{found[1]}` are present; choose with `{quantity.replace(' ', '_')}_key`"
+        )
+    try:
+        value = np.array(stored[found[0]], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise LESError(f"{quantity}: `{found[0]}` must be numbers, got {stored[found[0]]!r}") from None
+    if shape is not None:
+        if value.size != int(np.prod(shape)):
+            raise LESError(f"{quantity}: `{found[0]}` must have {int(np.prod(shape))} numbers, got {value.size}")
+        value = value.reshape(shape)
+    _check_finite(found[0], value, per_atom=quantity == "forces")
+    return value
 
 
 def build_frame(frame: LabelledFrame, symbols: list[str], cutoff: float, allow_lone_atoms: bool) -> AtomsBatch:
@@ -269,12 +313,12 @@ def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings) -> La
     _check_finite("positions", atoms.positions, per_atom=True)
     if (atoms.numbers == 0).any():
         raise LESError(f"atom {int(np.argmin(atoms.numbers))} has no element (X)")
-    energy = _label(atoms, "energy", settings.energy_key, "energy_key", (1,))
-    forces = _label(atoms, "forces", settings.forces_key, "forces_key", (len(atoms), 3))
+    energy = read_label(atoms, "energy", settings.energy_key, (1,))
+    forces = read_label(atoms, "forces", settings.forces_key, (len(atoms), 3))
     stress = _stress(atoms, settings, periodic)
     total_charge = 0.0
     if settings.total_charge_key is not None:
-        value = _label(atoms, "total charge", settings.total_charge_key, "total_charge_key", (1,))
+        value = read_label(atoms, "total charge", settings.total_charge_key, (1,))
         if value is None:
             raise LESError(f"total charge: no `{settings.total_charge_key}` (data.total_charge_key) in the frame")
         total_charge = float(value[0])
@@ -283,9 +327,9 @@ def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings) -> La
 
 def _stress(atoms: ase.Atoms, settings: DataSettings, periodic: bool) -> np.ndarray | None:
     if settings.virial_key is not None:
-        value = _label(atoms, "virial", settings.virial_key, "virial_key", None)
+        value = read_label(atoms, "virial", settings.virial_key, None)
     else:
-        value = _label(atoms, "stress", settings.stress_key, "stress_key", None)
+        value = read_label(atoms, "stress", settings.stress_key, None)
     if value is None:
         return None
     if not periodic:
@@ -302,32 +346,6 @@ def _stress(atoms: ase.Atoms, settings: DataSettings, periodic: bool) -> np.ndar
         raise LESError(f"{name} must be symmetric, got {value.tolist()}")
     value = 0.5 * (value + value.T)
     return value if settings.virial_key is None else -value / abs(np.linalg.det(atoms.cell.array))
-
-
-def _label(
-    atoms: ase.Atoms, quantity: str, key: str | None, setting: str, shape: tuple[int, ...] | None
-) -> np.ndarray | None:
-    """The label as a finite float64 array, None if the frame has none.
-
-    ASE moves some keys (energy, forces, stress, ...) to a calculator while it reads; both places are searched.
-    """
-    stored: dict[str, Any] = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
-    names = [key] if key is not None else [quantity, f"REF_{quantity}"]
-    found = [name for name in names if stored.get(name) is not None]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise LESError(f"{quantity}: both `{found[0]}` and `{found[1]}` are present; choose with data.{setting}")
-    try:
-        value = np.array(stored[found[0]], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise LESError(f"{quantity}: `{found[0]}` must be numbers, got {stored[found[0]]!r}") from None
-    if shape is not None:
-        if value.size != int(np.prod(shape)):
-            raise LESError(f"{quantity}: `{found[0]}` must have {int(np.prod(shape))} numbers, got {value.size}")
-        value = value.reshape(shape)
-    _check_finite(found[0], value, per_atom=quantity == "forces")
-    return value
 
 
 def _check_finite(name: str, values: np.ndarray, per_atom: bool) -> None:

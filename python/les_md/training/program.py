@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ase
 import lightning as L
 import numpy as np
 import torch
@@ -28,9 +29,10 @@ from les_md import fields
 from les_md.batch import AtomsBatch, collate
 from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError, command_line
-from les_md.evaluation import CheckpointPredictor, Errors, parity_sets
+from les_md.export import frames_to_plain
 from les_md.model import LESModel
 from les_md.plots import metrics_plot, parity_plot
+from les_md.predictions import CheckpointPredictor, Errors, parity_sets
 from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.run_state import (
@@ -62,6 +64,7 @@ class TrainingData:
     symbols: list[str]
     element_energies: np.ndarray  # (n_types,), eV
     fingerprint: str
+    check_frames: list[ase.Atoms]  # a few real frames that show all elements, kept with the model for its export
 
 
 @command_line("les-train")
@@ -141,7 +144,12 @@ def prepare_data(settings: TrainSettings) -> TrainingData:
     element_energies = data.element_energies(train_frames, symbols, source.element_energies)
     built = data.build_frames(train_frames + valid_frames, symbols, settings.model.cutoff, source.allow_lone_atoms)
     return TrainingData(
-        built[: len(train_frames)], built[len(train_frames) :], symbols, element_energies, data.fingerprint(built)
+        train=built[: len(train_frames)],
+        valid=built[len(train_frames) :],
+        symbols=symbols,
+        element_energies=element_energies,
+        fingerprint=data.fingerprint(built),
+        check_frames=data.representative_frames(valid_frames + train_frames, symbols),
     )
 
 
@@ -228,7 +236,7 @@ def _report(settings: TrainSettings, dataset: TrainingData, model: LESModel, run
         print(f"{quantity:>8s} {shown} m{units[quantity]}")
     metrics_plot(folder / "metrics.png", run.rows)
     save_checkpoint(folder / MODEL_FILE, model, summary(settings, dataset, run.best_epoch or 0, errors))
-    print(f"model: {folder / MODEL_FILE}")
+    print(f"model: {folder / MODEL_FILE}; export it with les-export {folder / MODEL_FILE}")
 
 
 def summary(
@@ -245,6 +253,7 @@ def summary(
         "n_train_atoms": sum(int(frame[fields.N_ATOMS]) for frame in dataset.train),
         "epoch": epoch,
         "errors": errors,
+        "check_frames": frames_to_plain(dataset.check_frames),
         "settings": settings_record(settings),
     }
 

@@ -116,7 +116,7 @@ def test_labels_that_are_not_finite(check, value):
 def test_ambiguous_labels(check):
     frames = make_frames(3, 0)
     frames[0].info["REF_energy"] = 1.0
-    check("energy: both `energy` and `REF_energy` are present; choose with data.energy_key", frames)
+    check("energy: both `energy` and `REF_energy` are present; choose with `energy_key`", frames)
 
 
 def test_label_that_is_no_number(check):

@@ -1,0 +1,57 @@
+"""Born effective charges of a model: how the polarization changes when an atom moves.
+
+They need derivatives of the charges, which only the Python model gives, so they stand apart from the other predictions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from les_md import fields
+from les_md.batch import AtomsBatch
+from les_md.ewald import neutralize
+from les_md.forces import edge_vectors_of, total_charge_of
+from les_md.model import LESModel
+
+
+def born_effective_charges(model: LESModel, frame: AtomsBatch) -> Tensor:
+    """Z*_{i,a,b} = d(polarization_a)/d(r_ib) of one system, (n_atoms, 3, 3), e, with physical charges.
+
+    Isolated: the derivative of sum_j q_j r_j. Periodic: the same along the fractional directions s_a with the phase of
+    atom i taken out, Z_{i,a,b} = q_i ds_ia/dr_ib + sum_j dq_j/dr_ib sin(2 pi (s_ja - s_ia)) / (2 pi), turned to
+    cartesian; for orthorhombic cells this is the expression of Zhong et al., arXiv:2504.05169 (2025).
+
+    Raises:
+        ValueError: `frame` holds more than one system.
+    """
+    if len(frame[fields.CELL]) != 1:
+        raise ValueError(f"`frame` must hold one system, got {len(frame[fields.CELL])}")
+    frame = dict(frame)
+    positions = frame[fields.POSITIONS].detach().requires_grad_(True)
+    frame[fields.POSITIONS] = positions
+    output = model(frame[fields.TYPES], frame[fields.EDGE_INDEX], edge_vectors_of(frame), len(positions))
+    latent = output[fields.LATENT_CHARGES].to(torch.float64)
+    long_range = model.settings.long_range
+    if long_range is not None and long_range.neutrality:
+        latent = neutralize(latent, total_charge_of(long_range, frame[fields.TOTAL_CHARGE][0]).to(latent.device))
+    charges = latent.sum(1) * model.settings.atomic_charge_scale
+
+    def derivative(value: Tensor) -> Tensor:
+        return torch.autograd.grad(value, positions, retain_graph=True)[0]
+
+    if not bool(frame[fields.PERIODIC][0]):
+        dipole = charges @ positions
+        return torch.stack([derivative(dipole[axis]) for axis in range(3)], dim=1)
+    cell = frame[fields.CELL][0]
+    angles = 2.0 * math.pi * positions @ torch.linalg.inv(cell)
+    along_fractional = []
+    for axis in range(3):
+        angle = angles[:, axis]
+        sine = derivative((charges * torch.sin(angle)).sum())
+        cosine = derivative((charges * torch.cos(angle)).sum())
+        phase = angle.detach().unsqueeze(1)
+        along_fractional.append((torch.cos(phase) * sine - torch.sin(phase) * cosine) / (2.0 * math.pi))
+    return torch.einsum("iab,ac->icb", torch.stack(along_fractional, dim=1), cell)

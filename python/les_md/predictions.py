@@ -1,0 +1,155 @@
+"""Predictions of a model on labelled frames and their errors, shared by `les-train` (its report) and `les-eval`.
+
+Checkpoints are evaluated in Python, exported files by the compiled engine, as the hosts do it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from les_md import fields
+from les_md.batch import AtomsBatch, collate
+from les_md.engine import Engine
+from les_md.forces import evaluate
+from les_md.model import LESModel
+from les_md.training.data import HAS_STRESS, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS
+
+
+@dataclass
+class Prediction:
+    """Prediction for one frame: eV, eV/angstrom, eV/angstrom^3, e."""
+
+    energy: float
+    forces: np.ndarray  # (n_atoms, 3)
+    stress: np.ndarray | None  # (3, 3), None for isolated frames
+    latent_charges: np.ndarray  # (n_atoms, n_channels)
+
+
+class Predictor(Protocol):
+    """What evaluates frames: a checkpoint or an exported file."""
+
+    symbols: list[str]
+    cutoff: float
+    charge_scale: float  # from the sum over channels of latent charges to the atomic charge
+    neutrality: bool  # whether the total charge of a frame matters
+
+    def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
+        """Predictions for `frames` (one system each), in order."""
+        ...
+
+
+class CheckpointPredictor:
+    """Evaluates `model` in Python, `batch_size` frames at a time."""
+
+    def __init__(self, model: LESModel, batch_size: int = 4) -> None:
+        self.model = model
+        self.symbols = list(model.settings.symbols)
+        self.cutoff = model.settings.cutoff
+        self.charge_scale = model.settings.atomic_charge_scale
+        self.neutrality = model.settings.long_range is not None and model.settings.long_range.neutrality
+        self.batch_size = batch_size
+
+    def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
+        """Predictions for `frames` (one system each), in order."""
+        device = next(self.model.parameters()).device
+        for start in range(0, len(frames), self.batch_size):
+            chosen = frames[start : start + self.batch_size]
+            batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
+            with torch.enable_grad():
+                output = evaluate(self.model, batch, virial=bool(batch[fields.PERIODIC].any()))
+            arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in output.items()}
+            ends = np.cumsum([int(frame[fields.N_ATOMS]) for frame in chosen])[:-1]
+            forces = np.split(arrays[fields.FORCES], ends)
+            charges = np.split(arrays[fields.LATENT_CHARGES], ends)
+            for index, frame in enumerate(chosen):
+                virial = arrays[fields.VIRIAL][index]
+                yield Prediction(
+                    energy=float(arrays[fields.ENERGY][index]),
+                    forces=forces[index],
+                    stress=_stress(frame, virial),
+                    latent_charges=charges[index],
+                )
+
+
+class EnginePredictor:
+    """Evaluates the exported file at `path` with the compiled engine, one frame at a time."""
+
+    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+        self._path = path
+        self._options: dict[str, Any] = {"device": device, "threads": threads}
+        # the total charge belongs to an engine, so there is one for each that occurs
+        self._engines = {0.0: Engine(path, **self._options)}
+        record = self._engines[0.0].record
+        self.symbols = list(record["symbols"])
+        self.cutoff = float(record["cutoff"])
+        self.charge_scale = float(record["atomic_charge"]["scale"])
+        self.neutrality = record["long_range"] is not None and bool(record["long_range"]["neutrality"])
+
+    def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
+        """Predictions for `frames` (one system each), in order."""
+        for frame in frames:
+            total_charge = float(frame[fields.TOTAL_CHARGE])
+            if total_charge not in self._engines:
+                self._engines[total_charge] = Engine(self._path, total_charge=total_charge, **self._options)
+            output = self._engines[total_charge].compute(
+                frame[fields.POSITIONS].numpy(),
+                frame[fields.TYPES].numpy().astype(np.int32),
+                frame[fields.CELL].numpy()[0],
+                bool(frame[fields.PERIODIC]),
+            )
+            yield Prediction(
+                energy=float(output[fields.ENERGY]),
+                forces=output[fields.FORCES],
+                stress=_stress(frame, output[fields.VIRIAL]),
+                latent_charges=output[fields.LATENT_CHARGES],
+            )
+
+
+@dataclass
+class Errors:
+    """Errors of one quantity over all its numbers, in the unit of the quantity."""
+
+    rmse: float
+    mae: float
+    largest: float
+    n: int
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, reference: np.ndarray) -> Errors:
+        """Errors of `predicted` against `reference`, arrays of one shape."""
+        error = np.abs(np.asarray(predicted, dtype=float) - np.asarray(reference, dtype=float))
+        return cls(math.sqrt(float(np.mean(error**2))), float(error.mean()), float(error.max()), error.size)
+
+
+def parity_sets(
+    frames: list[AtomsBatch], predictions: list[Prediction]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Reference and predicted numbers by quantity, as far as `frames` have labels: energy (eV/atom), forces, stress."""
+    pairs: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in ("energy", "forces", "stress")}
+    for frame, prediction in zip(frames, predictions, strict=True):
+        n_atoms = int(frame[fields.N_ATOMS])
+        if LABEL_ENERGY in frame:
+            pairs["energy"][0].append(float(frame[LABEL_ENERGY]) / n_atoms)
+            pairs["energy"][1].append(prediction.energy / n_atoms)
+        if LABEL_FORCES in frame:
+            pairs["forces"][0].append(frame[LABEL_FORCES].numpy().ravel())
+            pairs["forces"][1].append(prediction.forces.ravel())
+        if bool(frame[HAS_STRESS]) and prediction.stress is not None:
+            pairs["stress"][0].append(frame[LABEL_STRESS].numpy().ravel())
+            pairs["stress"][1].append(prediction.stress.ravel())
+    return {
+        name: (np.hstack(reference), np.hstack(predicted)) for name, (reference, predicted) in pairs.items() if reference
+    }
+
+
+def _stress(frame: AtomsBatch, virial: np.ndarray) -> np.ndarray | None:
+    if not bool(frame[fields.PERIODIC]):
+        return None
+    return -virial / abs(float(np.linalg.det(frame[fields.CELL].numpy()[0])))
