@@ -45,12 +45,12 @@ private:
 
     les::System system_;
     les::EdgeList edges_;
-    std::vector<int> atoms_;           // (n_all,)
-    std::vector<std::int64_t> index_;  // (all LAMMPS atoms,) position in atoms_, -1 for atoms left out
-    std::vector<std::int32_t> types_;  // (n_all,)
-    std::vector<double> positions_;    // (n_all, 3) angstrom
-    std::vector<char> is_centre_;      // (n_all,)
-    std::vector<int> list_row_;        // (n_all,) row of the neighbour list, -1 if it has none
+    std::vector<int> atoms_;                          // (n_all,)
+    std::vector<std::int64_t> index_;                 // (all LAMMPS atoms,) position in atoms_, -1 for atoms left out
+    std::vector<std::int32_t> types_;                 // (n_all,)
+    std::vector<double> positions_;                   // (n_all, 3) angstrom
+    std::vector<char> is_centre_;                     // (n_all,)
+    std::vector<int> list_row_;                       // (n_all,) row of the neighbour list, -1 if it has none
     std::vector<std::int64_t> centres_, neighbours_;  // at least n_edges
 };
 

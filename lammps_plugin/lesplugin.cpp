@@ -113,15 +113,14 @@ void check_integer_sizes(void* lammps) {
         const char* name;
         int built;
     };
-    for (const Integer& integer : {Integer{"tagint", sizeof(LAMMPS_NS::tagint)},
-                                   Integer{"imageint", sizeof(LAMMPS_NS::imageint)},
-                                   Integer{"bigint", sizeof(LAMMPS_NS::bigint)}}) {
+    for (const Integer& integer :
+         {Integer{"tagint", sizeof(LAMMPS_NS::tagint)}, Integer{"imageint", sizeof(LAMMPS_NS::imageint)},
+          Integer{"bigint", sizeof(LAMMPS_NS::bigint)}}) {
         const int running = lammps_extract_setting(lammps, integer.name);
         if (running != integer.built)
             refuse(lammps, std::string("pair_style les was built for a LAMMPS with ") +
                                std::to_string(8 * integer.built) + "-bit " + integer.name + " and this one has " +
-                               std::to_string(8 * running) + "-bit " + integer.name + "; " +
-                               les_lammps::lammps_remedy);
+                               std::to_string(8 * running) + "-bit " + integer.name + "; " + les_lammps::lammps_remedy);
     }
 }
 
@@ -174,7 +173,8 @@ extern "C" void* create_pair(void* lammps) {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* lammps, void* handle, void* register_it) {
+extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* lammps, void* handle,
+                                                                         void* register_it) {
     PluginRecord record{};
     // The version of the running LAMMPS, so that it registers the style without a warning: create_pair compares.
     record.version = static_cast<const char*>(lammps_extract_global(lammps, "lammps_version"));

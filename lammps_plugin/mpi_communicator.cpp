@@ -68,7 +68,8 @@ std::vector<std::vector<double>> MpiCommunicator::all_to_all(const std::vector<s
                   MPI_DOUBLE, lammps_->world);
 
     std::vector<std::vector<double>> result(ranks);
-    for (std::size_t r = 0; r < ranks; ++r) result[r].assign(in.begin() + received_at[r], in.begin() + received_at[r + 1]);
+    for (std::size_t r = 0; r < ranks; ++r)
+        result[r].assign(in.begin() + received_at[r], in.begin() + received_at[r + 1]);
     return result;
 }
 
@@ -89,8 +90,7 @@ void MpiCommunicator::for_column_groups(double* rows, int width, std::int64_t fi
 }
 
 void MpiCommunicator::ghosts_to_owners(double* rows, int width) {
-    for_column_groups(rows, width, 0, system_.system().n_local,
-                      [this] { lammps_->comm->reverse_comm(pair_, width_); });
+    for_column_groups(rows, width, 0, system_.system().n_local, [this] { lammps_->comm->reverse_comm(pair_, width_); });
 }
 
 void MpiCommunicator::owners_to_ghosts(double* rows, int width) {

@@ -1,5 +1,6 @@
-// The engine's communicator on the ranks of one LAMMPS partition. Sums and exchanges use MPI on LAMMPS' `world`; rows of
-// atoms travel by LAMMPS' own ghost communication, which asks the pair style to pack and unpack them, and it asks here.
+// The engine's communicator on the ranks of one LAMMPS partition. Sums and exchanges use MPI on LAMMPS' `world`; rows
+// of atoms travel by LAMMPS' own ghost communication, which asks the pair style to pack and unpack them, and it asks
+// here.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +41,8 @@ public:
     double memory_usage() const;
 
 private:
-    /// Runs `exchange` for every group of at most `largest_width` columns of the (n_all, width) array `rows`, and copies
-    /// back the rows [first, last) of the model's atoms.
+    /// Runs `exchange` for every group of at most `largest_width` columns of the (n_all, width) array `rows`, and
+    /// copies back the rows [first, last) of the model's atoms.
     template <typename Exchange>
     void for_column_groups(double* rows, int width, std::int64_t first, std::int64_t last, const Exchange& exchange);
 

@@ -35,6 +35,7 @@ private:
 
     void allocate();
     bool is_hybrid() const;
+    bool writes_q() const;
     void print(const std::string& line) const;
     void request_neighbours();
     void make_engine();

@@ -55,9 +55,10 @@ void PairLES::check_special_bonds() const {
         mine = implementation_->type_map[static_cast<std::size_t>(atom->type[a])] >= 0 && atom->nspecial[a][2] > 0;
     MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, world);
     if (any)
-        error->all(FLERR,
-                   "pair_style les needs every pair of atoms in its neighbour list and special_bonds takes bonded pairs "
-                   "out; use `special_bonds lj/coul 1.0 1.0 1.0`");
+        error->all(
+            FLERR,
+            "pair_style les needs every pair of atoms in its neighbour list and special_bonds takes bonded pairs "
+            "out; use `special_bonds lj/coul 1.0 1.0 1.0`");
 }
 
 void PairLES::check_exclusions() const {
@@ -67,9 +68,10 @@ void PairLES::check_exclusions() const {
     for (int n = 0; n < neighbor->nex_type; ++n)
         removes = removes || (in_model(neighbor->ex1_type[n]) && in_model(neighbor->ex2_type[n]));
     if (removes)
-        error->all(FLERR,
-                   "pair_style les needs every pair of atoms in its neighbour list and neigh_modify exclude takes pairs "
-                   "out; use `neigh_modify exclude none`");
+        error->all(
+            FLERR,
+            "pair_style les needs every pair of atoms in its neighbour list and neigh_modify exclude takes pairs "
+            "out; use `neigh_modify exclude none`");
     if (neighbor->includegroup)
         error->all(FLERR,
                    "pair_style les needs every pair of atoms in its neighbour list and neigh_modify include keeps one "

@@ -20,10 +20,10 @@ from les_md.batch import AtomsBatch, is_periodic
 from les_md.born_charges import born_effective_charges
 from les_md.checkpoint import load_checkpoint
 from les_md.errors import LESError, command_line
-from les_md.predictions import CheckpointPredictor, EnginePredictor, Errors, Prediction, Predictor, parity_sets
 from les_md.export import is_exported, load_exported
 from les_md.model import LESModel
 from les_md.plots import parity_plot
+from les_md.predictions import CheckpointPredictor, EnginePredictor, Errors, Prediction, Predictor, parity_sets
 from les_md.training.data import LabelledFrame, build_frames, read_frames, read_label
 from les_md.training.settings import DataSettings
 
@@ -81,8 +81,9 @@ def main(arguments: list[str] | None = None) -> None:
     reference_charges = [_label(frame, "charges", options.charges_key, (len(frame.atoms),)) for frame in labelled]
     dipoles = _dipole_pairs(labelled, charges, options.dipole_key) if has_charges else None
     sign = 1.0
-    if has_charges and all(reference is not None for reference in reference_charges):
-        reference, predicted = np.hstack(reference_charges), np.hstack(charges)
+    found_charges = [reference for reference in reference_charges if reference is not None]
+    if has_charges and len(found_charges) == len(labelled):
+        reference, predicted = np.hstack(found_charges), np.hstack(charges)
         sign = _common_sign(reference, predicted)
         sets["charges"] = (reference, sign * predicted)
     elif options.charges_key is not None and has_charges:
@@ -99,8 +100,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.born_charges and has_charges:
         born = _born_charges(options, exported, frames, sign)
         references = [_label(f, "born_charges", options.born_charges_key, (len(f.atoms), 3, 3)) for f in labelled]
-        if all(reference is not None for reference in references):
-            sets["born_charges"] = (np.vstack(references).ravel(), np.vstack(born).ravel())
+        pairs = [(r, b) for r, b in zip(references, born, strict=True) if r is not None]
+        if pairs:
+            sets["born_charges"] = (np.vstack([r for r, _ in pairs]).ravel(), np.vstack([b for _, b in pairs]).ravel())
 
     errors = {name: Errors.of(predicted, reference) for name, (reference, predicted) in sets.items()}
     symbols = np.hstack([frame.atoms.get_chemical_symbols() for frame in labelled])
@@ -109,25 +111,25 @@ def main(arguments: list[str] | None = None) -> None:
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
         _write(options, errors, table, sign, sets)
-        written = [
-            _with_prediction(frame, prediction, sign * charge if has_charges else None, None if born is None else born[index])
-            for index, (frame, prediction, charge) in enumerate(zip(labelled, predictions, charges, strict=True))
-        ]
+        written = []
+        for index, (frame, prediction) in enumerate(zip(labelled, predictions, strict=True)):
+            atomic = sign * charges[index] if has_charges else None
+            written.append(_with_prediction(frame, prediction, atomic, None if born is None else born[index]))
         ase.io.write(options.output / "predictions.xyz", written, format="extxyz")
         print(f"written to {options.output}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="les-eval", description="Errors, charges and dipoles of a model on a data set.")
+    parser = argparse.ArgumentParser(prog="les-eval", description="Errors and charges of a model on a data set.")
     parser.add_argument("model", type=Path, help="checkpoint (model.pt) or exported file (model.les.pt)")
     parser.add_argument("data", type=Path, nargs="+", help="extended XYZ files")
     parser.add_argument("--output", type=Path, help="folder for tables, plots and predictions.xyz")
     for name in ("energy", "forces", "stress", "virial", "total-charge"):
         parser.add_argument(f"--{name}-key", metavar="KEY", help=f"key of the {name.replace('-', ' ')} in the data")
-    parser.add_argument("--charges-key", metavar="KEY", help="key of reference charges (default: charges, REF_charges)")
-    parser.add_argument("--dipole-key", metavar="KEY", help="key of dipoles of isolated frames (default: dipole, REF_dipole)")
+    parser.add_argument("--charges-key", metavar="KEY", help="key of reference charges (default: charges)")
+    parser.add_argument("--dipole-key", metavar="KEY", help="key of dipoles of isolated frames (default: dipole)")
     parser.add_argument("--born-charges", action="store_true", help="also compute Born effective charges (slower)")
-    parser.add_argument("--born-charges-key", metavar="KEY", help="key of reference Born effective charges, 9 numbers an atom")
+    parser.add_argument("--born-charges-key", metavar="KEY", help="key of reference Born charges, 9 numbers an atom")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="threads (default: torch's)")
     parser.add_argument("--batch-size", type=int, default=4, help="frames evaluated together, for checkpoints")
@@ -192,9 +194,7 @@ def _charge_table(
         if not chosen.any():
             continue
         values = charges[chosen]
-        row = ElementCharges(
-            element, int(chosen.sum()), *(float(f(values)) for f in (np.mean, np.std, np.min, np.max))
-        )
+        row = ElementCharges(element, int(chosen.sum()), *(float(f(values)) for f in (np.mean, np.std, np.min, np.max)))
         if pair is not None:
             reference, predicted = pair[0][chosen], pair[1][chosen]
             row.reference_mean, row.rmse = float(reference.mean()), Errors.of(predicted, reference).rmse
@@ -202,9 +202,7 @@ def _charge_table(
     return table
 
 
-def _print(
-    errors: dict[str, Errors], table: list[ElementCharges], sign: float, n_frames: int, model: Path
-) -> None:
+def _print(errors: dict[str, Errors], table: list[ElementCharges], sign: float, n_frames: int, model: Path) -> None:
     print(f"{model} on {n_frames} frame{'s' if n_frames != 1 else ''}")
     if errors:
         print(f"{'':12s} {'RMSE':>10s} {'MAE':>10s} {'largest':>10s}")
@@ -212,12 +210,11 @@ def _print(
         values = " ".join(f"{1000 * value:10.4g}" for value in (error.rmse, error.mae, error.largest))
         print(f"{name:12s} {values}  m{UNITS[name]}")
     if table:
-        print("charges (e)        n       mean        std        min        max" + ("  reference       RMSE" * (table[0].rmse is not None)))
-    for row in table:
-        values = [row.mean, row.std, row.min, row.max]
-        if row.rmse is not None and row.reference_mean is not None:
-            values += [row.reference_mean, row.rmse]
-        print(f"{row.element:11s} {row.n:8d}" + "".join(f" {value:10.5f}" for value in values))
+        columns = ["mean", "std", "min", "max"] + ([] if table[0].rmse is None else ["reference_mean", "rmse"])
+        headings = {"reference_mean": "reference", "rmse": "RMSE"}
+        print(f"{'charges (e)':11s} {'n':>8s}" + "".join(f" {headings.get(name, name):>10s}" for name in columns))
+        for row in table:
+            print(f"{row.element:11s} {row.n:8d}" + "".join(f" {getattr(row, name):10.5f}" for name in columns))
     if sign < 0:
         print("all charges are shown with the opposite sign, to match the reference; energies do not depend on it")
 

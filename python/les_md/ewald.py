@@ -16,14 +16,38 @@ def self_energy(charges: Tensor, smearing: float, coulomb_constant: float) -> Te
     return reciprocal_constant * (charges * charges).sum() / (smearing * (2.0 * math.pi) ** 1.5)
 
 
-def phases(fractional: Tensor, axis: int, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of 2 pi n s for n = first ... last along one axis, each (n_atoms, last - first + 1).
+def phases(fractional: Tensor, axis: int, last: int) -> Tensor:
+    """cos and sin of 2 pi n s for n = 0 ... last along one axis, (n_atoms, 2, last + 1).
 
     Real numbers throughout: TorchScript's own backward pass of a product leaves out the conjugate of complex factors.
     """
-    n = torch.arange(first, last + 1, dtype=fractional.dtype, device=fractional.device)
+    n = torch.arange(0, last + 1, dtype=fractional.dtype, device=fractional.device)
     angles = 2.0 * math.pi * fractional[:, axis].unsqueeze(1) * n
-    return torch.cos(angles), torch.sin(angles)
+    return torch.stack([torch.cos(angles), torch.sin(angles)], dim=1)
+
+
+def squared_structure_factors(charges: Tensor, fractional: Tensor, m0: int, m1: int, m2: int) -> Tensor:
+    """|S(k)|^2 summed over channels for n0 >= 0, the half of k-space whose conjugate is the other half.
+
+    Returns:
+        (4, m0 + 1, m1 + 1, m2 + 1) for the signs (++, +-, -+, --) of n1 and n2.
+    """
+    # sums over atoms of all products of a cosine or sine along each axis: one matrix product
+    first = (charges.unsqueeze(2).unsqueeze(3) * phases(fractional, 0, m0).unsqueeze(1)).flatten(1)
+    second = phases(fractional, 1, m1).unsqueeze(2).unsqueeze(4)
+    third = phases(fractional, 2, m2).unsqueeze(1).unsqueeze(3)
+    sums = torch.matmul(first.transpose(0, 1), (second * third).flatten(1))
+    sums = sums.view(charges.size(1), 2, m0 + 1, 2, 2, m1 + 1, m2 + 1)
+    ccc, ccs, csc, css = sums[:, 0, :, 0, 0], sums[:, 0, :, 0, 1], sums[:, 0, :, 1, 0], sums[:, 0, :, 1, 1]
+    scc, scs, ssc, sss = sums[:, 1, :, 0, 0], sums[:, 1, :, 0, 1], sums[:, 1, :, 1, 0], sums[:, 1, :, 1, 1]
+    squares: list[Tensor] = []
+    for sign1 in (1.0, -1.0):
+        for sign2 in (1.0, -1.0):
+            # cos and sin of theta0 + sign1 theta1 + sign2 theta2
+            real = ccc - sign1 * ssc - sign2 * scs - sign1 * sign2 * css
+            imaginary = scc + sign1 * csc + sign2 * ccs - sign1 * sign2 * sss
+            squares.append((real.square() + imaginary.square()).sum(0))
+    return torch.stack(squares)
 
 
 def periodic_energy(
@@ -56,26 +80,20 @@ def periodic_energy(
     # |n_a| = |k . a_a| / 2 pi <= k_c |a_a| / 2 pi covers the whole sphere in any cell
     reach = torch.floor(k_cutoff * torch.linalg.vector_norm(cell.detach(), dim=1) / (2.0 * math.pi) + 1e-6)
     m0, m1, m2 = int(reach[0]), int(reach[1]), int(reach[2])
-    # S(k) = sum_i q_i e^{i k.r_i} for n0 >= 0: the other half is its conjugate. One matrix product over atoms.
-    cos0, sin0 = phases(fractional, 0, 0, m0)
-    cos1, sin1 = phases(fractional, 1, -m1, m1)
-    cos2, sin2 = phases(fractional, 2, -m2, m2)
-    first_real = (charges.unsqueeze(2) * cos0.unsqueeze(1)).flatten(1)
-    first_imag = (charges.unsqueeze(2) * sin0.unsqueeze(1)).flatten(1)
-    cos1, sin1, cos2, sin2 = cos1.unsqueeze(2), sin1.unsqueeze(2), cos2.unsqueeze(1), sin2.unsqueeze(1)
-    rest_real = (cos1 * cos2 - sin1 * sin2).flatten(1)
-    rest_imag = (cos1 * sin2 + sin1 * cos2).flatten(1)
-    first = torch.cat([first_real, first_imag]).transpose(0, 1)
-    real = torch.matmul(first, torch.cat([rest_real, -rest_imag]))
-    imag = torch.matmul(first, torch.cat([rest_imag, rest_real]))
-    squared = (real.square() + imag.square()).view(charges.size(1), m0 + 1, -1).sum(0)
-
-    n = torch.cartesian_prod(
-        torch.arange(0, m0 + 1, device=cell.device), torch.arange(-m1, m1 + 1, device=cell.device), torch.arange(-m2, m2 + 1, device=cell.device)
+    squared = squared_structure_factors(charges, fractional, m0, m1, m2)
+    signs = torch.tensor([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]], dtype=cell.dtype, device=cell.device)
+    grid = torch.cartesian_prod(
+        torch.arange(0, m0 + 1, device=cell.device),
+        torch.arange(0, m1 + 1, device=cell.device),
+        torch.arange(0, m2 + 1, device=cell.device),
     ).to(cell.dtype)
+    n = (signs.unsqueeze(1) * grid).view(-1, 3)
     kvectors = 2.0 * math.pi * torch.matmul(n, inverse.transpose(0, 1))
     k_sq = kvectors.square().sum(1)
-    inside = (k_sq.detach() <= k_cutoff * k_cutoff * (1.0 + 1e-9)) & (n.abs().sum(1) > 0)
+    inside = (k_sq.detach() <= k_cutoff * k_cutoff * (1.0 + 1e-9)) & (grid.sum(1) > 0).repeat(4)
+    # a coordinate of zero has one sign only
+    repeated = ((signs.unsqueeze(1) < 0) & (grid == 0)).any(2).flatten()
+    inside = inside & ~repeated
     k_sq = torch.where(inside, k_sq, torch.ones_like(k_sq))
     kernel = torch.exp(-0.5 * smearing * smearing * k_sq) / k_sq
     weight = torch.where(n[:, 0] > 0, 2.0, 1.0) * inside.to(cell.dtype)

@@ -128,9 +128,7 @@ class Errors:
         return cls(math.sqrt(float(np.mean(error**2))), float(error.mean()), float(error.max()), error.size)
 
 
-def parity_sets(
-    frames: list[AtomsBatch], predictions: list[Prediction]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def parity_sets(frames: list[AtomsBatch], predictions: list[Prediction]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Reference and predicted numbers by quantity, as far as `frames` have labels: energy (eV/atom), forces, stress."""
     pairs: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in ("energy", "forces", "stress")}
     for frame, prediction in zip(frames, predictions, strict=True):
@@ -144,9 +142,7 @@ def parity_sets(
         if bool(frame[HAS_STRESS]) and prediction.stress is not None:
             pairs["stress"][0].append(frame[LABEL_STRESS].numpy().ravel())
             pairs["stress"][1].append(prediction.stress.ravel())
-    return {
-        name: (np.hstack(reference), np.hstack(predicted)) for name, (reference, predicted) in pairs.items() if reference
-    }
+    return {name: (np.hstack(pair[0]), np.hstack(pair[1])) for name, pair in pairs.items() if pair[0]}
 
 
 def _stress(frame: AtomsBatch, virial: np.ndarray) -> np.ndarray | None:

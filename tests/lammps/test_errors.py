@@ -1,4 +1,4 @@
-"""Every mistake of the user ends in one LAMMPS error line that names it and what mends it, on all ranks, without a hang."""
+"""Every mistake of the user ends in one LAMMPS error line that names it and what mends it, on all ranks, no hang."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_settings(lammps: Lammps, arguments: str, match: str) -> None:
         ("* * {model} O", "must be `\\* \\* model_file` and one chemical symbol for each of the 2 atom types, got 1"),
         ("* * {model} O H H", "each of the 2 atom types, got 3 symbols"),
         ("* *", "each of the 2 atom types, got 0 symbols"),
-        ("1 2 {model} O H", "must be `\\* \\* model_file` and one chemical symbol"),
+        ("1 2 {model} O H", "must start with \\* \\*"),
         ("* * {model} O Xe", "Xe.*O H"),
         ("* * {model} O NULL", "NULL under pair_style hybrid or hybrid/overlay only"),
         ("* * nothing.les.pt O H", "nothing.les.pt cannot be read"),
@@ -111,7 +111,6 @@ def test_box_settings(
         ("kspace_style pppm 1e-4", "cannot be used with kspace_style pppm"),
         ("neigh_modify exclude type 1 2", "neigh_modify exclude takes pairs out; use `neigh_modify exclude none`"),
         ("neigh_modify exclude group all all", "neigh_modify exclude takes pairs out"),
-        ("group first id 1\nneigh_modify include all", None),
         ("compute stress all stress/atom NULL\ncompute sum all reduce sum c_stress[1]\nthermo_style custom c_sum",
          "no per-atom stress"),
         ("pair_style les total_charge 1", "total_charge"),
@@ -120,15 +119,11 @@ def test_box_settings(
     ],
 )  # fmt: skip
 def test_commands_beside_it(
-    lammps: Lammps, model_file: ModelFile, structures: Structures, commands: str, match: str | None
+    lammps: Lammps, model_file: ModelFile, structures: Structures, commands: str, match: str
 ) -> None:
-    """`match` None: the command is harmless."""
     script = box_script(structures["orthogonal"], lammps.folder)
     script += f"pair_style les\npair_coeff * * {model_file('plain')} O H\n{commands}\nrun 0\n"
-    if match is None:
-        lammps.succeed(script, 2)
-    else:
-        lammps.refuse(script, match)
+    lammps.refuse(script, match)
 
 
 def test_kspace_before_the_model(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
@@ -158,7 +153,7 @@ def bonded_script(atoms: ase.Atoms, folder: Path) -> str:
     script = box_script(atoms, folder)
     text = (folder / "atoms.data").read_text()
     head, body = text.split("Atoms")
-    header, rows = body.split("\n\n", 1)
+    _, rows = body.split("\n\n", 1)
     lines = [line.split() for line in rows.strip().splitlines()]
     # id type q x y z -> id molecule type q x y z
     full = "\n".join(" ".join([w[0], str((int(w[0]) + 2) // 3), *w[1:]]) for w in lines)

@@ -105,17 +105,24 @@ def test_two_models(lammps: Lammps, model_file: ModelFile, structures: Structure
     atoms = structures["triclinic"]
     both = "pair_style hybrid/overlay les les\n"
     both += f"pair_coeff * * les 1 {model_file('plain')} O H\npair_coeff * * les 2 {model_file('two_layers')} O H\n"
-    together = run_pair_style(lammps, atoms, both, 2, computes=False)
-    alone = [run_pair_style(lammps, atoms, model_script(model_file(name)), 2) for name in ("plain", "two_layers")]
-    energies = [outcome.thermo()["PotEng"][0] for outcome in (together, *alone)]
-    np.testing.assert_allclose(energies[0], energies[1] + energies[2], rtol=1e-12)
-    assert_close(together.forces(), alone[0].forces() + alone[1].forces(), 1e-12, "forces")
+    results = []
+    for pair in (both, model_script(model_file("plain")), model_script(model_file("two_layers"))):
+        outcome = run_pair_style(lammps, atoms, pair, 2, computes=False)
+        results.append((outcome.thermo()["PotEng"][0], outcome.forces()))
+    np.testing.assert_allclose(results[0][0], results[1][0] + results[2][0], rtol=1e-12)
+    assert_close(results[0][1], results[1][1] + results[2][1], 1e-12, "forces")
 
 
-def test_kspace_for_another_style(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
-    """Under a hybrid style a kspace_style may serve the other style."""
+def test_kspace_of_another_style(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
+    """Under a hybrid style a kspace_style may serve the other style, and `q` is left to it."""
     atoms = structures["orthogonal"] + ase.Atoms("HeHe", [[4.0, 4.1, 4.0], [1.0, 6.1, 5.0]])
     script = box_script(atoms, lammps.folder, symbols=["O", "H", "He"]) + "set type 3 charge 0.25\n"
     script += "pair_style hybrid/overlay les coul/long 3.5\nkspace_style ewald 1e-4\nkspace_modify gewald 0.5\n"
-    script += f"pair_coeff * * les {model_file('plain')} O H NULL\npair_coeff 3 3 coul/long\n" + evaluate_script()
-    lammps.succeed(script, 2)
+    script += f"pair_coeff * * les {model_file('plain')} O H NULL\npair_coeff * 3 coul/long\n"
+    script += "fix les all pair 1 les q 0\n" + evaluate_script()
+    script += "write_dump all custom charges.txt id type q f_les modify sort id\n"
+    outcome = lammps.succeed(script, 2)
+    assert "the charges q are left to kspace_style ewald" in outcome.output
+    columns = outcome.dump("charges.txt")
+    np.testing.assert_array_equal(columns["q"], np.where(columns["type"] == 3, 0.25, 0.0))
+    assert np.abs(columns["f_les"][columns["type"] == 1]).min() > 0.0

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -24,7 +24,7 @@ from les_md.training.run_state import RunState, save_run, write_metrics
 from les_md.training.trainer_module import TrainerModule
 
 
-class WeightAverage(L.Callback):
+class WeightAverage(Callback):
     """Exponential moving average of the parameters; validation and the saved model use it.
 
     With `decay` None it is off and the parameters themselves are used. The decay grows from 0.1 to its value in the
@@ -38,7 +38,7 @@ class WeightAverage(L.Callback):
         self.averages: list[Tensor] = []
         self._state = state
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts from the parameters, or from the saved state; they are on their device by now."""
         if self.decay is None:
             return
@@ -87,7 +87,7 @@ class WeightAverage(L.Callback):
             parameter.data, self.averages[position] = self.averages[position], parameter.data
 
 
-class EpochRecorder(L.Callback):
+class EpochRecorder(Callback):
     """Ends every epoch: metrics of all processes, best model, checkpoint, table, early stopping.
 
     The files are written in an order in which a kill between two of them does no harm: the model first (a resumed run
@@ -116,7 +116,7 @@ class EpochRecorder(L.Callback):
         self.identity = identity
         self.save_model = save_model
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See the class. Every process takes the same decisions, the first one writes."""
         assert isinstance(pl_module, TrainerModule)
         settings = pl_module.settings
@@ -142,7 +142,7 @@ class EpochRecorder(L.Callback):
             save_run(self.folder, self.run, parts)
             write_metrics(self.folder, self.run.rows)
 
-    def _row(self, trainer: L.Trainer, module: TrainerModule) -> dict[str, Any]:
+    def _row(self, trainer: Trainer, module: TrainerModule) -> dict[str, Any]:
         """One row of the table; LESError if the training diverged."""
         row: dict[str, Any] = {"epoch": module.epoch, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
         for part, own_sums in (("train", module.train_sums), ("valid", module.valid_sums)):
@@ -160,7 +160,7 @@ class EpochRecorder(L.Callback):
         return row
 
 
-class Progress(L.Callback):
+class Progress(Callback):
     """Current errors on stderr: a bar over the whole run on a terminal, otherwise a line every few seconds."""
 
     #: Seconds between updates of the bar, and between lines where there is no terminal.
@@ -175,7 +175,7 @@ class Progress(L.Callback):
         self._shown = 0.0
         self._train_text = ""
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar, with the epochs done before as done."""
         assert isinstance(pl_module, TrainerModule)
         self._shown = time.monotonic()
@@ -189,7 +189,7 @@ class Progress(L.Callback):
                 mininterval=self.BAR_INTERVAL,
             )
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *arguments: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
         """Moves the bar; reads the sums, which waits for the device, only now and then."""
         if self._bar is None:
             return
@@ -203,7 +203,7 @@ class Progress(L.Callback):
             self._bar.set_postfix_str(f"{self._train_text}{self._valid_text()}", refresh=False)
             self._bar.set_description(f"epoch {pl_module.epoch + 1}/{self.n_epochs}")
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints a line if there is no bar."""
         assert isinstance(pl_module, TrainerModule)
         if self._bar is not None or not trainer.is_global_zero:
@@ -213,13 +213,14 @@ class Progress(L.Callback):
             self._shown = time.monotonic()
             row = self.run.rows[-1]
             train = _errors_text(row["train_energy_rmse_meV_per_atom"], row["train_forces_rmse_meV_per_A"])
-            print(f"epoch {self.run.n_epochs}/{self.n_epochs}: {train}{self._valid_text()}", file=sys.stderr, flush=True)
+            text = f"epoch {self.run.n_epochs}/{self.n_epochs}: {train}{self._valid_text()}"
+            print(text, file=sys.stderr, flush=True)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the bar."""
         self._close()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Closes the bar; says how to continue after an interrupt."""
         self._close()
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:

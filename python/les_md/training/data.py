@@ -59,7 +59,7 @@ def read_atoms(path: Path) -> list[ase.Atoms]:
     if not path.is_file():
         raise LESError(f"data file '{path}' does not exist")
     try:
-        frames = ase.io.read(path, index=":", format="extxyz")
+        frames = list(ase.io.iread(path, index=":", format="extxyz"))
     except Exception as error:  # ase raises many kinds for malformed files
         text = " ".join(str(error).split())
         raise LESError(f"cannot read '{path}' as extended XYZ: {text or type(error).__name__}") from None
@@ -105,7 +105,9 @@ def check_training_frames(train: list[LabelledFrame], fits_stress: bool) -> None
         )
 
 
-def split_frames(frames: list[LabelledFrame], fraction: float, seed: int) -> tuple[list[LabelledFrame], list[LabelledFrame]]:
+def split_frames(
+    frames: list[LabelledFrame], fraction: float, seed: int
+) -> tuple[list[LabelledFrame], list[LabelledFrame]]:
     """Training and validation frames: a random choice of `fraction` (at least one frame each), in file order."""
     n_valid = min(max(1, round(fraction * len(frames))), len(frames) - 1)
     order = np.random.default_rng(seed).permutation(len(frames))
@@ -192,7 +194,8 @@ def read_label(atoms: ase.Atoms, quantity: str, key: str | None, shape: tuple[in
         return None
     if len(found) > 1:
         raise LESError(
-            f"{quantity}: both `{found[0]}` and `{found[1]}` are present; choose with `{quantity.replace(' ', '_')}_key`"
+            f"{quantity}: both `{found[0]}` and `{found[1]}` are present; choose with "
+            f"`{quantity.replace(' ', '_')}_key`"
         )
     try:
         value = np.array(stored[found[0]], dtype=np.float64)
@@ -222,8 +225,8 @@ def build_frame(frame: LabelledFrame, symbols: list[str], cutoff: float, allow_l
         lone = int(np.argmin(n_neighbours))
         if n_neighbours[lone] == 0:
             raise LESError(
-                f"{frame.source}: atom {lone} ({frame.atoms.symbols[lone]}) has no neighbour within the cutoff of {cutoff:g} "
-                "angstrom; check the length unit, or set data.allow_lone_atoms: true"
+                f"{frame.source}: atom {lone} ({frame.atoms.symbols[lone]}) has no neighbour within the cutoff of "
+                f"{cutoff:g} angstrom; check the length unit, or set data.allow_lone_atoms: true"
             )
     positions, shifts = tensors[fields.POSITIONS].numpy(), tensors[fields.CELL_SHIFTS].numpy()
     vectors = positions[neighbours] - positions[centres] + shifts @ tensors[fields.CELL].numpy()[0]
@@ -278,8 +281,8 @@ def count(frames: list[AtomsBatch]) -> Counts:
 class FrameBatches:
     """Batches of frames for one of several processes, as an iterable with a length.
 
-    With a `seed` the order is a permutation drawn from (seed, epoch), otherwise it is the order of the frames. Every step
-    takes `batch_size` frames, of which process `rank` gets every `n_ranks`-th; it may get none. All processes take the
+    With a `seed` the order is a permutation drawn from (seed, epoch), otherwise that of the frames. Every step takes
+    `batch_size` frames, of which process `rank` gets every `n_ranks`-th; it may get none. All processes take the
     same number of steps. Items are `(batch or None, counts)`, with the counts of the whole step over all processes.
     """
 
@@ -360,4 +363,6 @@ def _missing(quantity: str, key: str | None, setting: str, frame: LabelledFrame)
     names = {*atoms.info, *atoms.arrays, *(atoms.calc.results if atoms.calc else {})} - {"numbers", "positions"}
     looked_for = f"`{key}`" if key is not None else f"`{quantity}` or `REF_{quantity}`"
     present = ", ".join(sorted(names)) or "none"
-    return LESError(f"{frame.source}: no {quantity} under {looked_for}; set data.{setting} (keys of the frame: {present})")
+    return LESError(
+        f"{frame.source}: no {quantity} under {looked_for}; set data.{setting} (keys of the frame: {present})"
+    )

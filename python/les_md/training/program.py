@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
-import lightning as L
+import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -89,14 +89,14 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         train(settings, resume=options.resume, overwrite=options.overwrite)
     except LESError:
-        if rank_zero_only.rank != 0:
+        if _rank() != 0:
             sys.exit(1)  # the first process reports the same mistake
         raise
 
 
 def train(settings: TrainSettings, resume: bool = False, overwrite: bool = False) -> None:
     """Trains a model; see `main`. Raises LESError for everything a user can mend."""
-    first_process = rank_zero_only.rank == 0
+    first_process = _rank() == 0
     folder = settings.output
     if first_process:
         _check_output(folder, resume, overwrite)
@@ -178,7 +178,7 @@ def _fit(
 ) -> None:
     training = settings.training
     n_ranks = training.devices
-    rank = rank_zero_only.rank or 0
+    rank = _rank()
     train_batches = data.FrameBatches(dataset.train, training.batch_size, rank, n_ranks, seed=training.seed)
     valid_batches = data.FrameBatches(dataset.valid, training.batch_size, rank, n_ranks)
     counts = {"train": data.count(dataset.train), "valid": data.count(dataset.valid)}
@@ -194,7 +194,7 @@ def _fit(
 
     recorder = EpochRecorder(settings.output, run, average, counts, identity, save_model)
     with _quiet_trainer():
-        trainer = L.Trainer(
+        trainer = lightning.Trainer(
             accelerator=accelerator,
             devices=n_ranks,
             strategy=_strategy(accelerator, n_ranks),
@@ -225,14 +225,16 @@ def _report(settings: TrainSettings, dataset: TrainingData, model: LESModel, run
             sets.setdefault(quantity, {})[name] = pair
     units = {"energy": "eV/atom", "forces": "eV/angstrom", "stress": "eV/angstrom^3"}
     errors: dict[str, dict[str, float]] = {"train": {}, "valid": {}}
-    print(f"best epoch {(run.best_epoch or 0) + 1} of {run.n_epochs}" + (" (stopped early)" if run.stopped_early else ""))
-    print(f"{'RMSE':>8s} {'training':>12s} {'validation':>12s}")
+    stopped = " (stopped early)" if run.stopped_early else ""
+    print(f"best epoch {(run.best_epoch or 0) + 1} of {run.n_epochs}{stopped}")
+    names = ("training", "validation")
+    print(f"{'RMSE':>8s} {names[0]:>12s} {names[1]:>12s}")
     for quantity, by_set in sets.items():
         parity_plot(folder / f"parity_{quantity}.png", by_set, quantity, units[quantity])
         values = {name: 1000 * Errors.of(pair[1], pair[0]).rmse for name, pair in by_set.items()}
         errors["train"][quantity] = values.get("training", float("nan"))
         errors["valid"][quantity] = values.get("validation", float("nan"))
-        shown = " ".join(f"{values[name]:12.4g}" if name in values else f"{'-':>12s}" for name in ("training", "validation"))
+        shown = " ".join(f"{values[name]:12.4g}" if name in values else f"{'-':>12s}" for name in names)
         print(f"{quantity:>8s} {shown} m{units[quantity]}")
     metrics_plot(folder / "metrics.png", run.rows)
     save_checkpoint(folder / MODEL_FILE, model, summary(settings, dataset, run.best_epoch or 0, errors))
@@ -259,8 +261,12 @@ def summary(
 
 
 def _errors_of(row: dict[str, Any], part: str) -> dict[str, Any]:
-    names = {"energy": "energy_rmse_meV_per_atom", "forces": "forces_rmse_meV_per_A", "stress": "stress_rmse_meV_per_A3"}
-    return {quantity: row[f"{part}_{name}"] for quantity, name in names.items() if row[f"{part}_{name}"] is not None}
+    columns = {
+        "energy": f"{part}_energy_rmse_meV_per_atom",
+        "forces": f"{part}_forces_rmse_meV_per_A",
+        "stress": f"{part}_stress_rmse_meV_per_A3",
+    }
+    return {quantity: row[column] for quantity, column in columns.items() if row[column] is not None}
 
 
 def _check_output(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -268,8 +274,8 @@ def _check_output(folder: Path, resume: bool, overwrite: bool) -> None:
         raise LESError(f"`output` must be a folder, but '{folder}' is a file")
     if not resume and not overwrite and any((folder / name).exists() for name in OUTPUT_FILES):
         raise LESError(
-            f"output folder '{folder}' holds an earlier run; continue it with --resume, replace it with --overwrite, or "
-            "choose another `output`"
+            f"output folder '{folder}' holds an earlier run; continue it with --resume, replace it with --overwrite, "
+            "or choose another `output`"
         )
 
 
@@ -288,7 +294,7 @@ def _load_earlier(folder: Path, identity: dict[str, Any]) -> tuple[RunState, dic
     """State of the run in `folder`, a fresh one if no epoch was finished; LESError if settings or data changed."""
     loaded = load_run(folder)
     if loaded is None:
-        if rank_zero_only.rank == 0:
+        if _rank() == 0:
             print(f"no finished epoch in '{folder}': starting from the beginning")
         return RunState(), {}
     run, parts = loaded
@@ -302,8 +308,9 @@ def _load_earlier(folder: Path, identity: dict[str, Any]) -> tuple[RunState, dic
     if parts["data"] != identity["data"]:
         raise LESError("--resume needs the data of the earlier run, but they changed; start again with --overwrite")
     if now["training.epochs"] > run.n_epochs:
-        run.stopped_early = run.stopped_early and before["training.early_stopping_patience"] == (
-            now["training.early_stopping_patience"]
+        run.stopped_early = (
+            run.stopped_early
+            and before["training.early_stopping_patience"] == (now["training.early_stopping_patience"])
         )
     return run, parts
 
@@ -317,6 +324,11 @@ def _flat(record: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _rank() -> int:
+    """Number of this process, from the environment in which the trainer library starts it."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
 def _accelerator(settings: TrainSettings) -> str:
@@ -365,12 +377,14 @@ def _print_start(
         f"{symbol} {energy:.6g}" for symbol, energy in zip(dataset.symbols, dataset.element_energies, strict=True)
     )
     print(
-        f"{len(dataset.train)} training and {len(dataset.valid)} validation frames, {n_atoms / len(dataset.train):.4g} atoms "
-        f"a frame, {n_edges / n_atoms:.3g} neighbours an atom within {settings.model.cutoff:g} angstrom"
+        f"{len(dataset.train)} training and {len(dataset.valid)} validation frames, "
+        f"{n_atoms / len(dataset.train):.4g} atoms a frame, "
+        f"{n_edges / n_atoms:.3g} neighbours an atom within {settings.model.cutoff:g} angstrom"
     )
     print(f"element energies (eV): {offsets}")
     processes = f", {settings.training.devices} processes" if settings.training.devices > 1 else ""
-    print(f"{n_parameters} parameters, {settings.model.dtype}, on {accelerator}{processes}; output in {settings.output}")
+    print(f"{n_parameters} parameters, {settings.model.dtype}, on {accelerator}{processes}")
+    print(f"output in {settings.output}")
     if run.n_epochs:
         print(f"resuming after epoch {run.n_epochs} of {settings.training.epochs}", flush=True)
 

@@ -53,9 +53,7 @@ class RunState:
     n_waited: int = 0  # epochs since the best, for early stopping
     stopped_early: bool = False
 
-    def end_epoch(
-        self, row: dict[str, Any], weights: dict[str, Tensor], new_stage: bool, patience: int | None
-    ) -> bool:
+    def end_epoch(self, row: dict[str, Any], weights: dict[str, Tensor], new_stage: bool, patience: int | None) -> bool:
         """Takes the metrics `row` of an epoch and the `weights` they belong to; returns whether it is the best so far.
 
         Losses with other weights cannot be compared: with `new_stage` the search for the best starts again. With a
@@ -108,6 +106,7 @@ def load_run(folder: Path) -> tuple[RunState, dict[str, Any]] | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         raise LESError(f"{path} cannot be read ({type(error).__name__}); start again with --overwrite") from None
-    if not isinstance(content, dict) or (content.get("format"), content.get("format_version")) != (FORMAT, FORMAT_VERSION):
+    expected = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    if not isinstance(content, dict) or any(content.get(key) != value for key, value in expected.items()):
         raise LESError(f"{path} was not written by this version of les-train; start again with --overwrite")
     return RunState(**content.pop("run")), content

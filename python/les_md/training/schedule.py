@@ -50,7 +50,7 @@ class LearningRate:
         return self.settings.learning_rate * factor
 
     def end_epoch(self, valid_loss: float, new_stage: bool) -> None:
-        """Takes the validation loss of an epoch; `new_stage`: the loss weights changed, so older losses do not count."""
+        """Takes the validation loss of an epoch; with `new_stage` the weights changed, so older losses do not count."""
         plateau = self.plateau
         if new_stage or plateau.best_loss is None or valid_loss < plateau.best_loss:
             plateau.best_loss = valid_loss

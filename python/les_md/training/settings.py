@@ -72,7 +72,7 @@ class LossSettings(Settings):
     forces: float = Field(1.0, ge=0, description="times (eV/angstrom)^2")
     stress: float = Field(0.0, ge=0, description="times (eV/angstrom^3)^2")
     kind: Literal["squared", "huber"] = "squared"
-    huber_delta: float = Field(0.01, gt=0, description="error (eV/atom, eV/angstrom, eV/angstrom^3) where it turns linear")
+    huber_delta: float = Field(0.01, gt=0, description="error (eV, angstrom) from which it is linear")
     stages: list[StageSettings] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -136,12 +136,12 @@ class TrainingSettings(Settings):
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(4, ge=1, description="frames of one step, over all processes together")
     learning_rate: float = Field(0.01, gt=0)
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    schedule: ScheduleSettings = ScheduleSettings()
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")
     early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")
-    loss: LossSettings = Field(default_factory=LossSettings)
+    loss: LossSettings = LossSettings()
     seed: int = Field(0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1, description="processes, one per GPU or sharing the CPU cores")
@@ -152,7 +152,7 @@ class TrainingSettings(Settings):
         for stage in self.loss.stages:
             if stage.start_epoch >= self.epochs:
                 raise ValueError(
-                    f"the stage of `loss.stages` with `start_epoch` {stage.start_epoch} never starts: `epochs` is {self.epochs}"
+                    f"stage of `loss` with `start_epoch` {stage.start_epoch} never starts: `epochs` is {self.epochs}"
                 )
         return self
 
@@ -161,8 +161,8 @@ class TrainSettings(Settings):
     """The whole config.yaml."""
 
     data: DataSettings
-    model: ModelSettings = Field(default_factory=ModelSettings)
-    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
     output: Path = Field(description="folder for checkpoint, metrics, model and plots")
 
     @model_validator(mode="after")
@@ -185,7 +185,9 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Train
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LESError(f"cannot read settings file '{path}': {_one_line(error)}") from None
     if not isinstance(raw, dict):
-        raise LESError(f"settings file '{path}' must hold the sections data, model, training and output, got no mapping")
+        raise LESError(
+            f"settings file '{path}' must hold the sections data, model, training and output, got no mapping"
+        )
     for override in overrides or []:
         _apply_override(raw, override)
     for section in ("data", "model", "training"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning as L
+import lightning
 import torch
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from les_md.training.settings import LossWeights, TrainingSettings
 Item = tuple[AtomsBatch | None, Counts]
 
 
-class TrainerModule(L.LightningModule):
+class TrainerModule(lightning.LightningModule):
     """Fits `model` to the frames of `train_batches`.
 
     Args:

@@ -42,8 +42,15 @@ def settings_of(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def make(train: Path, output: str = "run", **sections: dict[str, Any]) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "data": {"train": str(train), "valid_fraction": 0.25},
-            "model": {"cutoff": CUTOFF, "n_radial": 4, "l_max": 2, "body_order": 3, "channels": 4, "hidden": [8],
-                      "dtype": "float64"},
+            "model": {
+                "cutoff": CUTOFF,
+                "n_radial": 4,
+                "l_max": 2,
+                "body_order": 3,
+                "channels": 4,
+                "hidden": [8],
+                "dtype": "float64",
+            },
             "training": {"epochs": 4, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
             "output": str(tmp_path / output),
         }

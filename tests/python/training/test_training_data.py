@@ -63,9 +63,8 @@ def test_custom_keys_and_virial(write_frames):
     expected = [frame.get_stress(voigt=False) for frame in frames]
     for frame in frames:
         frame.calc = None
-    keys = {
-        "energy_key": "dft_energy", "forces_key": "dft_forces", "virial_key": "dft_virial", "total_charge_key": "net_charge"
-    }  # fmt: skip
+    keys = {name: f"dft_{name}" for name in ("energy", "forces", "virial")}
+    keys = {f"{name}_key": key for name, key in keys.items()} | {"total_charge_key": "net_charge"}
     read_back = read(write_frames(frames), **keys)
     np.testing.assert_allclose(read_back[1].stress, expected[1], atol=1e-7)
     assert read_back[1].total_charge == -2.0

@@ -49,7 +49,11 @@ def test_two_processes_resume(settings_of, write_frames, write_settings, tmp_pat
     )
     config = write_settings(settings)
     parts = tmp_path / "parts"
-    for options in (["--set", "training.epochs=1", "--set", f"output={parts}"], ["--set", f"output={parts}", "--resume"], []):
+    for options in (
+        ["--set", "training.epochs=1", "--set", f"output={parts}"],
+        ["--set", f"output={parts}", "--resume"],
+        [],
+    ):
         result = run_program(PROGRAM, config, *options)
         assert result.returncode == 0, result.stderr
     assert (parts / "metrics.csv").read_bytes() == (tmp_path / "run" / "metrics.csv").read_bytes()

@@ -71,7 +71,9 @@ def test_killed_run_resumes_to_the_same_result(config, tmp_path):
     command = program(PROGRAM, config, "--set", f"output={killed}")
     for n_rows in (3, 8):
         resume = ["--resume"] if n_rows > 3 else []
-        with subprocess.Popen([*command, *resume], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
+        with subprocess.Popen(
+            [*command, *resume], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as run:
             deadline = time.monotonic() + 120
             while run.poll() is None and time.monotonic() < deadline:
                 table = killed / "metrics.csv"
@@ -148,7 +150,7 @@ def test_resume_refuses_other_settings_and_data(settings_of, write_frames, tmp_p
     train_file = write_frames(make_frames(6, 2))
     train(check_settings(settings_of(train_file, training={"epochs": 1}), "test"))
     changed = check_settings(settings_of(train_file, training={"epochs": 2, "batch_size": 3}), "test")
-    with pytest.raises(LESError, match="`training.batch_size` was 4 and is 3 now; set it back, or start again"):
+    with pytest.raises(LESError, match=r"`training.batch_size` was 4 and is 3 now; set it back, or start again"):
         train(changed, resume=True)
     write_frames(make_frames(6, 2, seed=1))
     with pytest.raises(LESError, match="--resume needs the data of the earlier run, but they changed"):
@@ -159,5 +161,5 @@ def test_damaged_file_is_one_line(settings_of, write_frames, tmp_path):
     settings = check_settings(settings_of(write_frames(make_frames(6, 2)), training={"epochs": 1}), "test")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "resume.ckpt").write_bytes(b"not a checkpoint")
-    with pytest.raises(LESError, match="resume.ckpt cannot be read .* start again with --overwrite"):
+    with pytest.raises(LESError, match=r"resume.ckpt cannot be read .* start again with --overwrite"):
         train(settings, resume=True)

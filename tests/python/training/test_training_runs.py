@@ -47,7 +47,15 @@ def test_errors_shrink_and_all_files_are_there(run, capsys):
     assert rows[-1]["train_loss"] < 0.02 * rows[0]["train_loss"]
     assert rows[-1]["valid_forces_rmse_meV_per_A"] < 0.4 * rows[0]["valid_forces_rmse_meV_per_A"]
     assert "train_stress_rmse_meV_per_A3" not in rows[0]
-    names = {"config.yaml", "metrics.csv", "metrics.png", "model.pt", "parity_energy.png", "parity_forces.png", "resume.ckpt"}
+    names = {
+        "config.yaml",
+        "metrics.csv",
+        "metrics.png",
+        "model.pt",
+        "parity_energy.png",
+        "parity_forces.png",
+        "resume.ckpt",
+    }
     assert {path.name for path in folder.iterdir()} - {"parity_stress.png"} == names
     captured = capsys.readouterr()
     assert "12 training and 4 validation frames" in captured.out

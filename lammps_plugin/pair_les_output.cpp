@@ -1,0 +1,112 @@
+// Results of the engine onto LAMMPS: forces, energies, virial, charges, and what other commands may ask for.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "atom.h"
+#include "error.h"
+#include "force.h"
+#include "pair_les.h"
+#include "pair_les_implementation.h"
+
+namespace LAMMPS_NS {
+
+void PairLES::Implementation::AtomRows::resize(std::size_t n_atoms) {
+    if (values.size() >= n_atoms * static_cast<std::size_t>(columns)) return;
+    values.resize(n_atoms * static_cast<std::size_t>(columns), 0.0);
+    rows.resize(n_atoms);
+    for (std::size_t i = 0; i < n_atoms; ++i) rows[i] = values.data() + i * static_cast<std::size_t>(columns);
+}
+
+void* PairLES::Implementation::AtomRows::pointer() {
+    return columns == 1 ? static_cast<void*>(values.data()) : static_cast<void*>(rows.data());
+}
+
+void PairLES::add_forces() {
+    const auto& self = *implementation_;
+    const std::vector<int>& atoms = self.system.atoms();
+    double** const f = atom->f;
+    for (std::size_t i = 0; i < atoms.size(); ++i)
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            f[atoms[i]][axis] +=
+                self.results->forces[3 * i + axis] * self.units.energy_per_ev * self.units.angstrom_per_length;
+}
+
+void PairLES::tally_energy_and_virial() {
+    const auto& self = *implementation_;
+    const les::Results& results = *self.results;
+    const double energy_per_ev = self.units.energy_per_ev;
+
+    // Shares of this rank; LAMMPS sums them.
+    pvector[0] = results.short_range_energy * energy_per_ev;
+    pvector[1] = results.long_range_energy * energy_per_ev;
+    if (eflag_global) {
+        eng_vdwl += pvector[0];
+        eng_coul += pvector[1];
+    }
+    if (eflag_atom) {
+        const std::vector<int>& atoms = self.system.atoms();
+        for (std::int64_t i = 0; i < self.system.system().n_local; ++i)
+            eatom[atoms[static_cast<std::size_t>(i)]] += results.atom_energy(i) * energy_per_ev;
+    }
+    if (vflag_global) {
+        const les::Matrix3& w = results.virial;
+        const double voigt[6] = {w[0][0], w[1][1], w[2][2], w[0][1], w[0][2], w[1][2]};
+        for (int component = 0; component < 6; ++component) virial[component] += voigt[component] * energy_per_ev;
+    }
+}
+
+void PairLES::store_charges() {
+    auto& self = *implementation_;
+    const les::Results& results = *self.results;
+    const std::size_t n_channels = static_cast<std::size_t>(self.charges.columns);
+    if (n_channels == 0) return;
+
+    const double scale = self.file->metadata().atomic_charge_scale;
+    for (auto* rows : {&self.charges, &self.potentials, &self.atomic_charges}) {
+        rows->resize(static_cast<std::size_t>(atom->nmax));
+        std::fill(rows->values.begin(), rows->values.end(), 0.0);  // for atoms left out of the model
+    }
+    const std::vector<int>& atoms = self.system.atoms();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(self.system.system().n_local); ++i) {
+        const std::size_t a = static_cast<std::size_t>(atoms[i]);
+        std::copy_n(results.latent_charges.data() + i * n_channels, n_channels, self.charges.rows[a]);
+        std::copy_n(results.potentials.data() + i * n_channels, n_channels, self.potentials.rows[a]);
+        self.atomic_charges.values[a] = results.atomic_charge(static_cast<std::int64_t>(i), scale);
+        if (writes_q()) atom->q[a] = self.atomic_charges.values[a];
+    }
+}
+
+/// A long-range solver of another style works with `q`: latent charges there would be counted twice.
+bool PairLES::writes_q() const { return atom->q_flag && !force->kspace; }
+
+void* PairLES::extract(const char* name, int& dimensions) {
+    dimensions = 0;
+    if (std::strcmp(name, "cut_coul") == 0) check_no_kspace();
+    for (const char* flag : {"latent_charges_flag", "potentials_flag", "q_flag"})
+        if (std::strcmp(name, flag) == 0) return &implementation_->trigger;
+    return nullptr;
+}
+
+void* PairLES::extract_peratom(const char* name, int& columns) {
+    auto& self = *implementation_;
+    const struct {
+        const char* name;
+        Implementation::AtomRows& rows;
+    } table[] = {{"latent_charges", self.charges}, {"potentials", self.potentials}, {"q", self.atomic_charges}};
+    for (const auto& entry : table) {
+        if (std::strcmp(name, entry.name) != 0) continue;
+        if (!self.file)
+            error->all(FLERR, std::string("pair_style les knows its ") + name + " after pair_coeff only; move it up");
+        if (self.charges.columns == 0)
+            error->all(FLERR, "pair_style les: model " + self.file->name() + " is short-range only and has no " + name);
+        entry.rows.resize(static_cast<std::size_t>(atom->nmax));
+        columns = entry.rows.columns == 1 ? 0 : entry.rows.columns;
+        return entry.rows.pointer();
+    }
+    return nullptr;
+}
+
+}  // namespace LAMMPS_NS
