@@ -19,6 +19,7 @@
 #include "utils.h"
 
 namespace LAMMPS_NS {
+
 PairLES::Implementation::Implementation(LAMMPS* lammps, Pair* pair)
     : communicator(std::make_shared<les_lammps::MpiCommunicator>(lammps, pair, system)) {}
 

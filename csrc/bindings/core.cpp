@@ -1,5 +1,5 @@
-// Python module `les_md._core`: the engine over numpy arrays. Torch tensors do not cross here, so the extension does not
-// depend on torch's own Python bindings.
+// Python module `les_md._core`: the engine over numpy arrays. Torch tensors do not cross here, so the extension does
+// not depend on torch's own Python bindings.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -42,7 +42,8 @@ py::dict to_dict(const les::Results& results, py::ssize_t n_local, py::ssize_t n
 
 les::System to_system(const Doubles& positions, const Types& types, const Doubles& cell, bool periodic) {
     if (positions.ndim() != 2 || positions.shape(1) != 3) throw les::Error("`positions` must have shape (n_atoms, 3)");
-    if (types.ndim() != 1 || types.shape(0) != positions.shape(0)) throw les::Error("`types` must have one entry per atom");
+    if (types.ndim() != 1 || types.shape(0) != positions.shape(0))
+        throw les::Error("`types` must have one entry per atom");
     if (cell.ndim() != 2 || cell.shape(0) != 3 || cell.shape(1) != 3) throw les::Error("`cell` must have shape (3, 3)");
     les::System system;
     system.n_local = system.n_all = positions.shape(0);
@@ -55,7 +56,8 @@ les::System to_system(const Doubles& positions, const Types& types, const Double
     return system;
 }
 
-py::dict compute(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell, bool periodic) {
+py::dict compute(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell,
+                 bool periodic) {
     const les::System system = to_system(positions, types, cell, periodic);
     const les::Results* results = nullptr;
     {
@@ -65,8 +67,9 @@ py::dict compute(les::Engine& engine, const Doubles& positions, const Types& typ
     return to_dict(*results, system.n_local, system.n_all);
 }
 
-py::dict compute_with_edges(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell, bool periodic,
-                            const Indices& centres, const Indices& neighbours, const Types& cell_shifts, std::int64_t n_local) {
+py::dict compute_with_edges(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell,
+                            bool periodic, const Indices& centres, const Indices& neighbours, const Types& cell_shifts,
+                            std::int64_t n_local) {
     les::System system = to_system(positions, types, cell, periodic);
     if (n_local < 0 || n_local > system.n_all) throw les::Error("`n_local` must be 0 to the number of atoms");
     system.n_local = n_local;
@@ -97,17 +100,19 @@ PYBIND11_MODULE(_core, module) {
 
     py::class_<les::ModelFile>(module, "ModelFile")
         .def_static("from_path", &les::ModelFile::from_path)
-        .def_static("from_bytes", [](const py::bytes& bytes, const std::string& name) { return les::ModelFile::from_bytes(bytes, name); })
+        .def_static("from_bytes", [](const py::bytes& bytes,
+                                     const std::string& name) { return les::ModelFile::from_bytes(bytes, name); })
         .def_property_readonly("name", &les::ModelFile::name)
         .def_property_readonly("metadata_json", [](const les::ModelFile& file) { return file.metadata().json; })
         .def("types_of", &les::ModelFile::types_of);
 
     py::class_<les::Engine>(module, "Engine")
-        .def(py::init([](const les::ModelFile& file, const std::string& device, std::optional<int> threads, std::optional<double> total_charge, double skin) {
+        .def(py::init([](const les::ModelFile& file, const std::string& device, std::optional<int> threads,
+                         std::optional<double> total_charge, double skin) {
                  return les::Engine(file, les::EngineOptions{device, threads, total_charge, skin});
              }),
-             py::arg("file"), py::arg("device") = "cpu", py::arg("threads") = py::none(), py::arg("total_charge") = py::none(),
-             py::arg("skin") = 0.5)
+             py::arg("file"), py::arg("device") = "cpu", py::arg("threads") = py::none(),
+             py::arg("total_charge") = py::none(), py::arg("skin") = 0.5)
         .def("compute", &compute)
         .def("compute_with_edges", &compute_with_edges)
         .def_property_readonly("long_range_description", &les::Engine::long_range_description);

@@ -4,8 +4,8 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
-#include <cmath>
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <utility>
 
@@ -32,7 +32,9 @@ std::string last_line(std::string message) {
 std::vector<double> total_charge_of(const Metadata& metadata, const EngineOptions& options) {
     const bool neutralizes = metadata.long_range && metadata.long_range->neutralize;
     if (options.total_charge && !neutralizes) {
-        throw Error("total_charge needs a model trained with `neutrality: true`, this one leaves its charges as predicted; remove the option");
+        throw Error(
+            "total_charge needs a model trained with `neutrality: true`, this one leaves its charges as predicted; "
+            "remove the option");
     }
     if (!neutralizes) return {};
     std::vector<double> total = metadata.long_range->total_charge;
@@ -64,7 +66,8 @@ struct Engine::Implementation {
           network(file, options.device),
           charges(metadata, total_charge_of(metadata, options)) {
         if (options.threads) {
-            if (*options.threads < 1) throw Error("`threads` must be at least 1, got " + std::to_string(*options.threads));
+            if (*options.threads < 1)
+                throw Error("`threads` must be at least 1, got " + std::to_string(*options.threads));
             at::set_num_threads(*options.threads);
         }
         if (metadata.long_range) {
@@ -75,7 +78,8 @@ struct Engine::Implementation {
 
     const Results& compute(const System& system, const EdgeList* host_edges) {
         check(system, host_edges != nullptr);
-        const Edges& edges = host_edges != nullptr ? neighbor_list.accept(system, *host_edges) : neighbor_list.build(system);
+        const Edges& edges =
+            host_edges != nullptr ? neighbor_list.accept(system, *host_edges) : neighbor_list.build(system);
         network.forward(system, edges);
         const std::vector<double>& latent_charges = charges.collect(system, network.latent_charges(), *communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
@@ -89,26 +93,31 @@ struct Engine::Implementation {
 
     void check(const System& system, bool has_host_edges) const {
         if (!has_host_edges && system.n_local != system.n_all) {
-            throw Error("a system with ghosts needs the neighbour list of its host, got " + std::to_string(system.n_all - system.n_local) + " ghosts and no list");
+            throw Error("a system with ghosts needs the neighbour list of its host, got " +
+                        std::to_string(system.n_all - system.n_local) + " ghosts and no list");
         }
         const auto n_types = static_cast<std::int32_t>(metadata.symbols.size());
         for (std::int64_t i = 0; i < system.n_all; ++i) {
             if (system.types[i] < 0 || system.types[i] >= n_types) {
-                throw Error("`types` must be 0 to " + std::to_string(n_types - 1) + ", got " + std::to_string(system.types[i]) + " for atom " + std::to_string(i));
+                throw Error("`types` must be 0 to " + std::to_string(n_types - 1) + ", got " +
+                            std::to_string(system.types[i]) + " for atom " + std::to_string(i));
             }
             const double* r = system.positions + 3 * i;
             if (!std::isfinite(r[0]) || !std::isfinite(r[1]) || !std::isfinite(r[2])) {
-                throw Error("`positions` must be finite, atom " + std::to_string(i) + " (counted from 0) is not; reduce the time step or check the structure");
+                throw Error("`positions` must be finite, atom " + std::to_string(i) +
+                            " (counted from 0) is not; reduce the time step or check the structure");
             }
         }
         if (!system.periodic) return;
         double lengths = 1.0;
         for (const auto& row : system.cell) lengths *= std::sqrt(row[0] * row[0] + row[1] * row[1] + row[2] * row[2]);
         const auto& c = system.cell;
-        const double volume = std::abs(c[0][0] * (c[1][1] * c[2][2] - c[1][2] * c[2][1]) - c[0][1] * (c[1][0] * c[2][2] - c[1][2] * c[2][0]) +
+        const double volume = std::abs(c[0][0] * (c[1][1] * c[2][2] - c[1][2] * c[2][1]) -
+                                       c[0][1] * (c[1][0] * c[2][2] - c[1][2] * c[2][0]) +
                                        c[0][2] * (c[1][0] * c[2][1] - c[1][1] * c[2][0]));
         if (!std::isfinite(lengths) || !(volume > 1e-6 * lengths)) {
-            throw Error("`cell` of a periodic system must be finite and have a volume, got a volume of " + std::to_string(volume) + " cubic angstrom");
+            throw Error("`cell` of a periodic system must be finite and have a volume, got a volume of " +
+                        std::to_string(volume) + " cubic angstrom");
         }
     }
 
@@ -128,7 +137,8 @@ struct Engine::Implementation {
         results.potentials = long_range.potentials;
     }
 
-    void collect_forces_and_virial(const System& system, const Edges& edges, const std::vector<double>& edge_gradients, const LongRangeResult& long_range) {
+    void collect_forces_and_virial(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
+                                   const LongRangeResult& long_range) {
         results.forces.assign(3 * static_cast<std::size_t>(system.n_all), 0.0);
         std::copy(long_range.forces.begin(), long_range.forces.end(), results.forces.begin());
         Matrix3 virial = long_range.virial;
@@ -152,7 +162,9 @@ struct Engine::Implementation {
     static void check_finite(const Results& results) {
         double sum = results.energy();
         for (const double force : results.forces) sum += force;
-        if (!std::isfinite(sum)) throw Error("energy and forces must be finite, got NaN or infinity; atoms may be too close, reduce the time step");
+        if (!std::isfinite(sum))
+            throw Error(
+                "energy and forces must be finite, got NaN or infinity; atoms may be too close, reduce the time step");
     }
 };
 

@@ -24,7 +24,9 @@ struct Row {
     std::size_t first;  // index of its first wave vector
 };
 
-double dot(const std::array<double, 3>& a, const std::array<double, 3>& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+double dot(const std::array<double, 3>& a, const std::array<double, 3>& b) {
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
 
 std::array<double, 3> cross(const std::array<double, 3>& a, const std::array<double, 3>& b) {
     return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
@@ -37,7 +39,8 @@ public:
         k_cutoff_ = parameters.k_cutoff.value_or(std::sqrt(-2.0 * std::log(converged_tolerance)) / parameters.smearing);
     }
 
-    const LongRangeResult& compute(const System& system, const std::vector<double>& charges, Communicator& communicator) override {
+    const LongRangeResult& compute(const System& system, const std::vector<double>& charges,
+                                   Communicator& communicator) override {
         if (!have_cell_ || system.cell != cell_) set_cell(system.cell);
         tabulate_phases(system);
         sum_structure_factors(charges);
@@ -50,8 +53,8 @@ public:
 
     std::string description() const override {
         char text[128];
-        std::snprintf(text, sizeof(text), "direct sum, %zu k-vectors up to %.4g 1/angstrom%s", 2 * kernel_.size(), k_cutoff_,
-                      parameters_.k_cutoff ? "" : " (converged)");
+        std::snprintf(text, sizeof(text), "direct sum, %zu k-vectors up to %.4g 1/angstrom%s", 2 * kernel_.size(),
+                      k_cutoff_, parameters_.k_cutoff ? "" : " (converged)");
         return text;
     }
 
@@ -109,7 +112,8 @@ private:
 
     std::array<double, 3> wave_vector(int n0, int n1, int n2) const {
         std::array<double, 3> k{};
-        for (std::size_t axis = 0; axis < 3; ++axis) k[axis] = n0 * reciprocal_[0][axis] + n1 * reciprocal_[1][axis] + n2 * reciprocal_[2][axis];
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            k[axis] = n0 * reciprocal_[0][axis] + n1 * reciprocal_[1][axis] + n2 * reciprocal_[2][axis];
         return k;
     }
 
@@ -177,13 +181,15 @@ private:
                 const std::size_t index = row.first + static_cast<std::size_t>(n);
                 double squared = 0.0;
                 for (std::size_t channel = 0; channel < channels_; ++channel) {
-                    squared += std::norm(std::complex<double>(real_part(channel)[index], imaginary_part(channel)[index]));
+                    squared +=
+                        std::norm(std::complex<double>(real_part(channel)[index], imaginary_part(channel)[index]));
                 }
                 const auto k = wave_vector(row.n0, row.n1, row.lowest + n);
                 const double energy = 2.0 * prefactor() * kernel_[index] * squared;
                 const double slope = 2.0 / dot(k, k) + parameters_.smearing * parameters_.smearing;
                 for (std::size_t a = 0; a < 3; ++a) {
-                    for (std::size_t b = 0; b < 3; ++b) sum[a][b] += energy * ((a == b ? 1.0 : 0.0) - k[a] * k[b] * slope);
+                    for (std::size_t b = 0; b < 3; ++b)
+                        sum[a][b] += energy * ((a == b ? 1.0 : 0.0) - k[a] * k[b] * slope);
                 }
             }
         }
@@ -237,14 +243,16 @@ private:
                     result_.potentials[atom * channels_ + channel] = potential - self * q;
                     for (std::size_t axis = 0; axis < 3; ++axis) {
                         // F = -q grad(phi) at fixed structure factors
-                        result_.forces[3 * atom + axis] -= q * (slope[0] * reciprocal_[0][axis] + slope[1] * reciprocal_[1][axis] +
-                                                                slope[2] * reciprocal_[2][axis]);
+                        result_.forces[3 * atom + axis] -=
+                            q * (slope[0] * reciprocal_[0][axis] + slope[1] * reciprocal_[1][axis] +
+                                 slope[2] * reciprocal_[2][axis]);
                     }
                 }
             }
         });
         result_.energy = 0.0;
-        for (std::size_t i = 0; i < n_local_ * channels_; ++i) result_.energy += 0.5 * charges[i] * result_.potentials[i];
+        for (std::size_t i = 0; i < n_local_ * channels_; ++i)
+            result_.energy += 0.5 * charges[i] * result_.potentials[i];
     }
 };
 

@@ -19,24 +19,29 @@ public:
     IsolatedSolver(const LongRangeParameters& parameters, int n_channels)
         : parameters_(parameters), channels_(static_cast<std::size_t>(n_channels)) {}
 
-    const LongRangeResult& compute(const System& system, const std::vector<double>& charges, Communicator& communicator) override {
+    const LongRangeResult& compute(const System& system, const std::vector<double>& charges,
+                                   Communicator& communicator) override {
         const auto n_local = static_cast<std::size_t>(system.n_local);
         const std::size_t width = 3 + channels_;
         own_.resize(n_local * width);
         for (std::size_t i = 0; i < n_local; ++i) {
             for (std::size_t axis = 0; axis < 3; ++axis) own_[i * width + axis] = system.positions[3 * i + axis];
-            for (std::size_t channel = 0; channel < channels_; ++channel) own_[i * width + 3 + channel] = charges[i * channels_ + channel];
+            for (std::size_t channel = 0; channel < channels_; ++channel)
+                own_[i * width + 3 + channel] = charges[i * channels_ + channel];
         }
         const std::vector<double> counts = communicator.allgather({static_cast<double>(n_local)});
         std::size_t first = 0;
-        for (int rank = 0; rank < communicator.rank(); ++rank) first += static_cast<std::size_t>(counts[static_cast<std::size_t>(rank)]);
+        for (int rank = 0; rank < communicator.rank(); ++rank)
+            first += static_cast<std::size_t>(counts[static_cast<std::size_t>(rank)]);
         const std::vector<double> all = communicator.allgather(own_);
         n_atoms_ = all.size() / width;
         sum_pairs(n_local, first, all);
         return result_;
     }
 
-    std::string description() const override { return "direct sum over all pairs of " + std::to_string(n_atoms_) + " isolated atoms"; }
+    std::string description() const override {
+        return "direct sum over all pairs of " + std::to_string(n_atoms_) + " isolated atoms";
+    }
 
 private:
     LongRangeParameters parameters_;
@@ -55,13 +60,17 @@ private:
             for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
                 const double* own = all.data() + (first + i) * width;
                 double* potential = result_.potentials.data() + i * channels_;
-                for (std::size_t channel = 0; channel < channels_; ++channel) potential[channel] = self * own[3 + channel];
+                for (std::size_t channel = 0; channel < channels_; ++channel)
+                    potential[channel] = self * own[3 + channel];
                 for (std::size_t j = 0; j < n_atoms_; ++j) {
                     if (j == first + i) continue;
                     const double* other = all.data() + j * width;
                     const double d[3] = {own[0] - other[0], own[1] - other[1], own[2] - other[2]};
                     const double r = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
-                    if (r < 1e-6) throw Error("atoms must not coincide, got two at the same place in the long-range sum; check the structure");
+                    if (r < 1e-6)
+                        throw Error(
+                            "atoms must not coincide, got two at the same place in the long-range sum; check the "
+                            "structure");
                     // f(r) = erf(a r) / r,  f'(r) = (2 a / sqrt(pi) exp(-a^2 r^2) - f) / r
                     const double f = std::erf(a * r) / r;
                     const double f_prime = (2.0 * a / std::sqrt(pi) * std::exp(-a * a * r * r) - f) / r;
@@ -74,7 +83,8 @@ private:
                     for (std::size_t x = 0; x < 3; ++x) {
                         result_.forces[3 * i + x] += force * d[x];
                         // each pair is met twice, once from either atom
-                        for (std::size_t y = 0; y < 3; ++y) atom_virials_[9 * i + 3 * x + y] += 0.5 * force * d[x] * d[y];
+                        for (std::size_t y = 0; y < 3; ++y)
+                            atom_virials_[9 * i + 3 * x + y] += 0.5 * force * d[x] * d[y];
                     }
                 }
             }
@@ -83,7 +93,8 @@ private:
         result_.virial = Matrix3{};
         for (std::size_t i = 0; i < n_local; ++i) {
             for (std::size_t channel = 0; channel < channels_; ++channel) {
-                result_.energy += 0.5 * all[(first + i) * width + 3 + channel] * result_.potentials[i * channels_ + channel];
+                result_.energy +=
+                    0.5 * all[(first + i) * width + 3 + channel] * result_.potentials[i * channels_ + channel];
             }
             for (std::size_t xy = 0; xy < 9; ++xy) result_.virial[xy / 3][xy % 3] += atom_virials_[9 * i + xy];
         }

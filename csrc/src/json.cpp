@@ -30,7 +30,8 @@ private:
     }
 
     void skip_space() {
-        while (position_ < text_.size() && std::string(" \t\r\n").find(text_[position_]) != std::string::npos) ++position_;
+        while (position_ < text_.size() && std::string(" \t\r\n").find(text_[position_]) != std::string::npos)
+            ++position_;
     }
 
     char peek() {

@@ -56,7 +56,8 @@ const Edges& NeighborList::accept(const System& system, const EdgeList& host) {
         if (host.cell_shifts != nullptr) {
             const std::int32_t* shift = host.cell_shifts + 3 * e;
             for (std::size_t axis = 0; axis < 3; ++axis) {
-                vector[axis] += shift[0] * system.cell[0][axis] + shift[1] * system.cell[1][axis] + shift[2] * system.cell[2][axis];
+                vector[axis] +=
+                    shift[0] * system.cell[0][axis] + shift[1] * system.cell[1][axis] + shift[2] * system.cell[2][axis];
             }
         }
         append(host.centres[e], host.neighbours[e], vector);
@@ -83,14 +84,16 @@ const Edges& NeighborList::build(const System& system) {
         for (std::size_t j = 0; j < 3; ++j) box[i][j] = system.cell[i][j];
     }
     const char* message = nullptr;
-    const int status = vesin_neighbors(reinterpret_cast<const double(*)[3]>(system.positions),
-                                       static_cast<std::size_t>(system.n_all), box, periodic, VesinDevice{VesinCPU, 0},
-                                       options, &search_->list, &message);
-    if (status != 0) throw Error(std::string("neighbour search failed: ") + (message != nullptr ? message : "unknown reason"));
+    const int status =
+        vesin_neighbors(reinterpret_cast<const double (*)[3]>(system.positions), static_cast<std::size_t>(system.n_all),
+                        box, periodic, VesinDevice{VesinCPU, 0}, options, &search_->list, &message);
+    if (status != 0)
+        throw Error(std::string("neighbour search failed: ") + (message != nullptr ? message : "unknown reason"));
     const VesinNeighborList& found = search_->list;
     reserve(static_cast<std::int64_t>(found.length));
     for (std::size_t pair = 0; pair < found.length; ++pair) {
-        append(static_cast<std::int64_t>(found.pairs[pair][0]), static_cast<std::int64_t>(found.pairs[pair][1]), found.vectors[pair]);
+        append(static_cast<std::int64_t>(found.pairs[pair][0]), static_cast<std::int64_t>(found.pairs[pair][1]),
+               found.vectors[pair]);
     }
     return edges_;
 }

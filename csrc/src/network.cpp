@@ -25,7 +25,9 @@ torch::Device usable_device(const std::string& name) {
         // hosts that start without Python have not loaded torch's CUDA part yet
         if (!at::hasCUDA()) dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
         if (!at::hasCUDA()) {
-            throw Error("device " + name + " was asked for, but this build of torch has no CUDA; use device cpu or install a CUDA build of torch");
+            throw Error(
+                "device " + name +
+                " was asked for, but this build of torch has no CUDA; use device cpu or install a CUDA build of torch");
         }
     }
     return torch::Device(name);
@@ -62,7 +64,8 @@ Network::Network(const ModelFile& file, const std::string& device) {
     try {
         implementation_ = std::make_unique<Implementation>(file, usable);
     } catch (const c10::Error& error) {
-        throw Error("model file " + file.name() + " cannot be loaded on " + device + ": " + error.what_without_backtrace());
+        throw Error("model file " + file.name() + " cannot be loaded on " + device + ": " +
+                    error.what_without_backtrace());
     }
 }
 Network::~Network() = default;
@@ -79,9 +82,12 @@ void Network::forward(const System& system, const Edges& edges) {
     const auto neighbours = torch::from_blob(const_cast<std::int64_t*>(edges.neighbours.data()), {n}, int64);
     const auto vectors = torch::from_blob(const_cast<double*>(edges.vectors.data()), {n, 3}, torch::kFloat64);
     // a leaf of its own: the caller's array changes under later steps
-    state.edge_vectors = vectors.to(state.device, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true).requires_grad_(true);
+    state.edge_vectors =
+        vectors.to(state.device, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true).requires_grad_(true);
     const auto edge_index = torch::stack({centres, neighbours}).to(state.device);
-    const auto output = state.local({types.to(state.device, torch::kInt64), edge_index, state.edge_vectors, system.n_local}).toGenericDict();
+    const auto output =
+        state.local({types.to(state.device, torch::kInt64), edge_index, state.edge_vectors, system.n_local})
+            .toGenericDict();
     state.energies = output.at(fields::node_energies).toTensor();
     state.charges = output.at(fields::latent_charges).toTensor();
     copy_out(state.energies.to(torch::kFloat64) + output.at(fields::offset_energies).toTensor(), node_energies_);
@@ -94,7 +100,8 @@ const std::vector<double>& Network::backward(const std::vector<double>& charge_c
     if (state.edge_vectors.numel() > 0) {
         torch::autograd::variable_list outputs{state.energies}, cotangents{torch::ones_like(state.energies)};
         if (!charge_cotangents.empty()) {
-            const auto phi = torch::from_blob(const_cast<double*>(charge_cotangents.data()), state.charges.sizes(), torch::kFloat64);
+            const auto phi =
+                torch::from_blob(const_cast<double*>(charge_cotangents.data()), state.charges.sizes(), torch::kFloat64);
             outputs.push_back(state.charges);
             cotangents.push_back(phi.to(state.charges.options().requires_grad(false)));
         }

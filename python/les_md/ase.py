@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -30,7 +30,7 @@ class LESCalculator(Calculator):
         total_charge: e, for models trained with neutrality; None takes the model's own.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: list[str] = [  # noqa: RUF012 - as the base class declares it
         "energy", "free_energy", "energies", "forces", "stress", "charges", "dipole",
     ]  # fmt: skip
 
@@ -49,16 +49,20 @@ class LESCalculator(Calculator):
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
     ) -> None:
-        """Evaluates `atoms`; called by ASE. Raises LESError for mixed periodicity or properties that have no meaning."""
+        """Evaluates `atoms`; called by ASE. Raises LESError for mixed periodicity or a property without meaning."""
         super().calculate(atoms, properties, system_changes)
-        periodic = is_periodic(self.atoms)
+        system = self.atoms
+        assert system is not None
+        periodic = is_periodic(system)
         for name in properties or []:
             if name == "stress" and not periodic:
                 raise LESError("stress needs a system that is periodic in all directions, got an isolated one")
             if name == "dipole" and periodic:
-                raise LESError("dipole needs an isolated system (pbc='F F F'), got a periodic one, where it is not defined")
-        types = self.engine.types_of(self.atoms.get_chemical_symbols())
-        results = self.engine.compute(self.atoms.positions, types, np.asarray(self.atoms.cell), periodic)
+                raise LESError(
+                    "dipole needs an isolated system (pbc='F F F'), got a periodic one, where it is not defined"
+                )
+        types = self.engine.types_of(system.get_chemical_symbols())
+        results = self.engine.compute(system.positions, types, np.asarray(system.cell), periodic)
         charges = results["latent_charges"].sum(axis=1) * self.charge_scale
         self.results = {
             "energy": results["energy"],
@@ -71,7 +75,7 @@ class LESCalculator(Calculator):
             "long_range_energy": results["long_range_energy"],
         }
         if periodic:
-            stress = -results["virial"] / abs(np.linalg.det(np.asarray(self.atoms.cell)))
+            stress = -results["virial"] / abs(np.linalg.det(np.asarray(system.cell)))
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
         else:
-            self.results["dipole"] = charges @ self.atoms.positions
+            self.results["dipole"] = charges @ system.positions

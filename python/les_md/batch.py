@@ -62,9 +62,7 @@ def neighbour_list(positions: np.ndarray, cell: np.ndarray, periodic: bool, cuto
     return centres.astype(np.int64), neighbours.astype(np.int64), np.asarray(shifts, dtype=np.float64)
 
 
-def frame_from_atoms(
-    atoms: ase.Atoms, symbols: list[str], cutoff: float, total_charge: float = 0.0
-) -> AtomsBatch:
+def frame_from_atoms(atoms: ase.Atoms, symbols: list[str], cutoff: float, total_charge: float = 0.0) -> AtomsBatch:
     """One frame as a batch of one system.
 
     Args:
@@ -76,7 +74,9 @@ def frame_from_atoms(
     periodic = is_periodic(atoms)
     positions = np.asarray(atoms.positions, dtype=np.float64)
     if not np.isfinite(positions).all():
-        raise LESError(f"`positions` must be finite, got {int((~np.isfinite(positions)).any(1).sum())} atoms that are not")
+        raise LESError(
+            f"`positions` must be finite, got {int((~np.isfinite(positions)).any(1).sum())} atoms that are not"
+        )
     cell = np.asarray(atoms.cell, dtype=np.float64) if periodic else np.eye(3)
     centres, neighbours, shifts = neighbour_list(positions, cell, periodic, cutoff)
     return {
@@ -93,7 +93,7 @@ def frame_from_atoms(
 
 
 def collate(frames: list[AtomsBatch]) -> AtomsBatch:
-    """One batch of all `frames`. Keys beyond those of `frame_from_atoms` (labels) are concatenated along the first axis."""
+    """One batch of all `frames`. Further keys (labels) are concatenated along the first axis."""
     n_atoms = torch.cat([frame[fields.N_ATOMS] for frame in frames])
     first_atom = (torch.cumsum(n_atoms, 0) - n_atoms).tolist()
     batch: AtomsBatch = {}

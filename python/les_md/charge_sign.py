@@ -53,7 +53,9 @@ def fix_charge_sign(model: LESModel, batch: AtomsBatch, element: str | None = No
         raise LESError(f"charge sign: element {element} is not in the model, which knows {' '.join(symbols)}")
     chosen = batch[fields.TYPES] == symbols.index(element)
     if not bool(chosen.any()):
-        raise LESError(f"charge sign: no atom of element {element} in the check frames; give frames that hold it with --check")
+        raise LESError(
+            f"charge sign: no atom of element {element} in the check frames; give frames that hold it with --check"
+        )
     charges = evaluate(model, batch, virial=False)[fields.LATENT_CHARGES]
     mean = charges[chosen].mean(0)
     factors = torch.where(mean * sign < 0, -1.0, 1.0)

@@ -19,5 +19,5 @@ KILOJOULE_PER_MOLE_PER_EV = 96.48533212331002
 
 
 def converged_k_cutoff(smearing: float) -> float:
-    """Largest |k| (1/angstrom) of a direct sum of the converged kernel: exp(-(smearing k)^2 / 2) = CONVERGED_TOLERANCE."""
+    """Largest |k| (1/angstrom) of converged direct sums: exp(-(smearing k)^2 / 2) = CONVERGED_TOLERANCE."""
     return math.sqrt(-2.0 * math.log(CONVERGED_TOLERANCE)) / smearing

@@ -38,7 +38,7 @@ def load_core() -> ModuleType:
         raise LESError("the compiled engine of les-md is not installed; run `pip install .` in its folder") from error
     check_versions(_build_info.built_with_torch, torch.__version__, "torch")
     try:
-        from les_md import _core
+        from les_md import _core  # type: ignore[attr-defined]
     except ImportError as error:
         raise LESError(f"the compiled engine of les-md cannot be loaded: {str(error).splitlines()[0]}") from error
     return _core

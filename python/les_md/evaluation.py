@@ -269,6 +269,6 @@ def _with_prediction(
     if frame.stress is not None:
         atoms.info["REF_stress"] = frame.stress
     if born is not None:
-        atoms.arrays["born_effective_charges"] = born.reshape(-1, 9)
+        atoms.arrays["born_charges"] = born.reshape(-1, 9)
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms

@@ -48,7 +48,11 @@ def copy_model(model: LESModel, dtype: str | None = None) -> LESModel:
 
 
 def write_model_file(
-    model: LESModel, path: str | Path, training: dict[str, Any], charge_sign: dict[str, Any] | None, bound: list[str] | None
+    model: LESModel,
+    path: str | Path,
+    training: dict[str, Any],
+    charge_sign: dict[str, Any] | None,
+    bound: list[str] | None,
 ) -> dict[str, Any]:
     """Compiles `model` and writes it with its record, complete or not at all; returns the record."""
     path = Path(path)
@@ -92,7 +96,9 @@ def check_exported(path: str | Path, model: LESModel, frames: list[ase.Atoms]) -
     for atoms in frames:
         expected = evaluate(model, frame_from_atoms(atoms, model.settings.symbols, model.settings.cutoff), virial=False)
         periodic = bool(np.all(atoms.pbc))
-        got = engine.compute(atoms.positions, engine.types_of(atoms.get_chemical_symbols()), np.asarray(atoms.cell), periodic)
+        got = engine.compute(
+            atoms.positions, engine.types_of(atoms.get_chemical_symbols()), np.asarray(atoms.cell), periodic
+        )
         offsets = float(model.element_energies[types_of(atoms.get_chemical_symbols(), model.settings.symbols)].sum())
         pairs = {
             # element offsets dwarf what the network adds and would hide a difference
@@ -106,7 +112,7 @@ def check_exported(path: str | Path, model: LESModel, frames: list[ase.Atoms]) -
     for name, difference in differences.items():
         if not difference <= tolerance:
             raise LESError(
-                f"check of {path}: {name} of the exported file differ from the checkpoint by {difference:.1e} relative, "
+                f"check of {path}: {name} of the file differ from the checkpoint by {difference:.1e} relative, "
                 f"expected at most {tolerance:.0e}; the file was not kept"
             )
     return differences
@@ -202,7 +208,9 @@ def default_output(path: Path) -> Path:
 @command_line("les-export")
 def main(arguments: list[str] | None = None) -> None:
     """Command-line program `les-export`."""
-    parser = argparse.ArgumentParser("les-export", description="Write the TorchScript file that LAMMPS, OpenMM and ASE load.")
+    parser = argparse.ArgumentParser(
+        "les-export", description="Write the TorchScript file that LAMMPS, OpenMM and ASE load."
+    )
     parser.add_argument("model", type=Path, help="checkpoint of les-train (model.pt), or an exported file to change")
     parser.add_argument("-o", "--output", type=Path, help="default: model.les.pt beside the checkpoint")
     parser.add_argument("--atoms", help="structure file whose atom list the TorchForce entry is bound to")

@@ -57,12 +57,13 @@ class LESModel(nn.Module):
         n_features = self.backbone.n_features
         self.energy_head = Head(n_types, n_features, settings.hidden, 1)
         if self.n_channels > 0:
-            self.charge_head: nn.Module = Head(n_types, n_features, settings.hidden, self.n_channels)
+            charge_head = Head(n_types, n_features, settings.hidden, self.n_channels)
             # E_lr is even in the charges: starting at zero would leave them there
             with torch.no_grad():
-                self.charge_head.linear.weight[:, n_features:].normal_(0.0, 0.3)
-                self.charge_head.linear.weight[:, :n_features] *= 0.1
-                self.charge_head.perceptron[-1].weight.mul_(0.1)
+                charge_head.linear.weight[:, :n_features] *= 0.1
+                charge_head.linear.weight[:, n_features:].normal_(0.0, 0.3)
+                charge_head.output.weight.mul_(0.1)
+            self.charge_head: nn.Module = charge_head
         else:
             self.charge_head = NoCharges()
         self.to(DTYPES[settings.dtype])

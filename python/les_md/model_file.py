@@ -66,7 +66,10 @@ def make_record(
         "response": [],
         "eps_inf": settings.eps_inf,
         "charge_sign": charge_sign,
-        "atomic_charge": {"kind": "physical: sum over channels times sqrt(eps_inf)", "scale": settings.atomic_charge_scale},
+        "atomic_charge": {
+            "kind": "physical: sum over channels times sqrt(eps_inf)",
+            "scale": settings.atomic_charge_scale,
+        },
         "bound_symbols": bound_symbols,
         "settings": settings.model_dump(),
         "training": training,

@@ -56,7 +56,9 @@ class ModelSettings(Settings):
     n_radial: int = Field(8, ge=1, description="radial basis functions")
     l_max: int = Field(3, ge=0, le=6, description="highest angular degree")
     body_order: int = Field(4, ge=2, le=5, description="atoms in one term, the centre counted")
-    channels: int = Field(16, ge=1, description="channels of the atomic basis, mixed from radial functions and elements")
+    channels: int = Field(
+        16, ge=1, description="channels of the atomic basis, mixed from radial functions and elements"
+    )
     n_embedding: int = Field(4, ge=1, description="longest element embedding of the neighbours")
     n_layers: int = Field(1, ge=1, le=4, description="1: strictly local; more: message passing")
     hidden: list[int] = Field(default_factory=lambda: [32, 16], description="widths of the hidden layers of both heads")

@@ -86,7 +86,9 @@ class ExportedModel(nn.Module):
         self.neutrality = long_range.neutrality if long_range else False
         total = (long_range.total_charge if long_range else None) or [0.0] * model.n_channels
         self.register_buffer("total_charge", torch.tensor(total, dtype=torch.float64))
-        self.register_buffer("bound_types", bound_types if bound_types is not None else torch.zeros(0, dtype=torch.int64))
+        self.register_buffer(
+            "bound_types", bound_types if bound_types is not None else torch.zeros(0, dtype=torch.int64)
+        )
 
     @torch.jit.export
     def local(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> dict[str, Tensor]:
@@ -104,7 +106,13 @@ class ExportedModel(nn.Module):
             charges = neutralize(charges, self.total_charge)
         if periodic:
             return periodic_energy(
-                charges, positions, cell, self.smearing, self.k_cutoff, self.coulomb_constant, self.remove_self_interaction
+                charges,
+                positions,
+                cell,
+                self.smearing,
+                self.k_cutoff,
+                self.coulomb_constant,
+                self.remove_self_interaction,
             )
         return isolated_energy(charges, positions, self.smearing, self.coulomb_constant, self.remove_self_interaction)
 
@@ -120,9 +128,8 @@ class ExportedModel(nn.Module):
         types = self.bound_types
         if positions.size(0) != types.size(0):
             raise RuntimeError(
-                "this model file is bound to {} atoms, got {}; run les-export with --atoms FILE".format(
-                    types.size(0), positions.size(0)
-                )
+                f"this model file is bound to {types.size(0)} atoms, got {positions.size(0)}; "
+                "run les-export with --atoms FILE"
             )
         r = positions.to(torch.float64) * constants.ANGSTROM_PER_NANOMETRE
         periodic = boxvectors is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: Folder for CMAKE_PREFIX_PATH: `cmake -DCMAKE_PREFIX_PATH=$(python -c "import les_md.utils as u; print(u.cmake_prefix_path)")`
+#: Folder for CMAKE_PREFIX_PATH of a project that calls `find_package(les)`.
 cmake_prefix_path = str(Path(__file__).resolve().parent)
 
 #: Folder of the C++ headers.

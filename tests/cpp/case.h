@@ -39,7 +39,8 @@ struct Case {
     /// Sum of the element energies, the same constant on both sides of every comparison.
     double offsets() const {
         double sum = 0.0;
-        for (const auto type : types) sum += json.at("model").at("network").at("e0").array[static_cast<std::size_t>(type)].number;
+        for (const auto type : types)
+            sum += json.at("model").at("network").at("e0").array[static_cast<std::size_t>(type)].number;
         return sum;
     }
 

@@ -9,18 +9,19 @@
 
 #include "les/error.h"
 
-#define CHECK(condition)                                                             \
-    do {                                                                             \
-        if (!(condition)) {                                                          \
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
+        if (!(condition)) {                                                               \
             std::fprintf(stderr, "%s:%d: %s is false\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                            \
-        }                                                                            \
+            std::exit(1);                                                                 \
+        }                                                                                 \
     } while (false)
 
 /// Fails unless |a - b| <= tolerance * scale.
 inline void check_close(double a, double b, double tolerance, double scale, const std::string& what) {
     if (std::abs(a - b) <= tolerance * scale) return;
-    std::fprintf(stderr, "%s: got %.12g, expected %.12g (tolerance %.1g of %.3g)\n", what.c_str(), a, b, tolerance, scale);
+    std::fprintf(stderr, "%s: got %.12g, expected %.12g (tolerance %.1g of %.3g)\n", what.c_str(), a, b, tolerance,
+                 scale);
     std::exit(1);
 }
 

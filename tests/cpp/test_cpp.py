@@ -45,7 +45,8 @@ def run(*command):
 def test_cpp_project(models, tmp_path):
     build = tmp_path / "build"
     run(
-        TOOLS / "cmake", "-S", Path(__file__).parent, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}",
+        TOOLS / "cmake", "-S", Path(__file__).parent, "-B", build, "-G", "Ninja",
+        f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}",
         f"-DCMAKE_PREFIX_PATH={cmake_prefix_path}", f"-DCASES_DIR={HERE}", f"-DMODELS_DIR={models}",
     )  # fmt: skip
     run(TOOLS / "cmake", "--build", build)

@@ -8,10 +8,13 @@
 int main(int, char** arguments) {
     const std::string cases = arguments[1], models = arguments[2], path = models + "/periodic_float64.les.pt";
     check_error([] { les::ModelFile::from_path("/nowhere.les.pt"); }, "model file /nowhere.les.pt cannot be read");
-    check_error([] { les::ModelFile::from_bytes("not a model", "x.pt"); }, "model file x.pt is not a TorchScript archive");
+    check_error([] { les::ModelFile::from_bytes("not a model", "x.pt"); },
+                "model file x.pt is not a TorchScript archive");
     check_error([&] { les::ModelFile::from_path(models + "/plain.pt"); }, "has no LES record");
-    check_error([&] { les::ModelFile::from_path(models + "/newer.les.pt"); }, "has format version 99, this les-md reads up to 1");
-    check_error([&] { les::ModelFile::from_path(models + "/dipoles.les.pt"); }, "needs `latent_dipoles`, which this les-md does not know");
+    check_error([&] { les::ModelFile::from_path(models + "/newer.les.pt"); },
+                "has format version 99, this les-md reads up to 1");
+    check_error([&] { les::ModelFile::from_path(models + "/dipoles.les.pt"); },
+                "needs `latent_dipoles`, which this les-md does not know");
 
     const auto file = les::ModelFile::from_path(path);
     CHECK(file.metadata().symbols == (std::vector<std::string>{"O", "H"}));
@@ -22,7 +25,8 @@ int main(int, char** arguments) {
     charged.total_charge = 1.0;
     check_error([&] { les::Engine engine(file, gpu); }, "`device` must be cpu, cuda or cuda:N, got gpu");
     check_error([&] { les::Engine engine(file, idle); }, "`threads` must be at least 1, got 0");
-    check_error([&] { les::Engine engine(file, charged); }, "total_charge needs a model trained with `neutrality: true`");
+    check_error([&] { les::Engine engine(file, charged); },
+                "total_charge needs a model trained with `neutrality: true`");
 
     les::Engine engine(file);
     Case reference(cases + "/periodic.json", file);

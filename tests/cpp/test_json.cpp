@@ -1,11 +1,11 @@
 // The parser of the model record.
-#include "json.h"
-
 #include "check.h"
+#include "json.h"
 
 int main() {
     using Kind = les::json::Value::Kind;
-    const auto value = les::json::parse(R"( {"a": [1, -2.5e3, true, null], "b": {"c": "x\"\u00e5\n"}, "empty": [], "none": {}} )");
+    const auto value =
+        les::json::parse(R"( {"a": [1, -2.5e3, true, null], "b": {"c": "x\"\u00e5\n"}, "empty": [], "none": {}} )");
     CHECK(value.at("a").array.size() == 4);
     CHECK(value.at("a").array[1].number == -2500.0);
     CHECK(value.at("a").array[2].boolean);

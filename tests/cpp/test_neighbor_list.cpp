@@ -22,12 +22,14 @@ int main(int, char** arguments) {
             const les::Results& a = reused.compute(moving.system);
             const les::Results& b = fresh.compute(moving.system);
             check_close(a.energy(), b.energy(), 1e-12, std::abs(b.energy()), name + " energy with a reused list");
-            for (std::size_t k = 0; k < a.forces.size(); ++k) check_close(a.forces[k], b.forces[k], 1e-9, 1.0, name + " forces");
+            for (std::size_t k = 0; k < a.forces.size(); ++k)
+                check_close(a.forces[k], b.forces[k], 1e-9, 1.0, name + " forces");
         }
         // fewer atoms than before must not meet stale pairs
         moving.system.n_local = moving.system.n_all = 3;
         les::Engine fresh(file);
-        check_close(reused.compute(moving.system).energy(), fresh.compute(moving.system).energy(), 1e-12, 1e3, name + " with fewer atoms");
+        check_close(reused.compute(moving.system).energy(), fresh.compute(moving.system).energy(), 1e-12, 1e3,
+                    name + " with fewer atoms");
     }
     std::puts("reused neighbour lists change nothing");
 }

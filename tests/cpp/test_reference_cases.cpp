@@ -6,7 +6,8 @@
 
 namespace {
 
-void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance, const std::string& what) {
+void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
+               const std::string& what) {
     CHECK(got.size() == expected.size());
     double scale = 1e-3;
     for (const double value : expected) scale = std::max(scale, std::abs(value));
@@ -20,7 +21,8 @@ void run(const std::string& name, const std::string& cases, const std::string& m
     les::Engine engine(file);
     CHECK(engine.metadata().dtype == dtype);
     const les::Results& results = engine.compute(reference.system);
-    const double short_range = reference.json.at("short_range_energy").number, long_range = reference.json.at("long_range_energy").number;
+    const double short_range = reference.json.at("short_range_energy").number,
+                 long_range = reference.json.at("long_range_energy").number;
     const double scale = std::abs(short_range - reference.offsets()) + std::abs(long_range);
     check_close(results.energy(), reference.json.at("energy").number, tolerance, scale, name + " energy");
     check_close(results.short_range_energy, short_range, tolerance, scale, name + " short-range energy");
@@ -38,7 +40,8 @@ void run(const std::string& name, const std::string& cases, const std::string& m
 }  // namespace
 
 int main(int, char** arguments) {
-    for (const char* name : {"periodic", "triclinic", "isolated", "one_atom", "two_elements", "net_charge", "neutralized", "two_channels", "charge_transfers"}) {
+    for (const char* name : {"periodic", "triclinic", "isolated", "one_atom", "two_elements", "net_charge",
+                             "neutralized", "two_channels", "charge_transfers"}) {
         for (const char* dtype : {"float64", "float32"}) run(name, arguments[1], arguments[2], dtype);
     }
     std::puts("9 reference cases agree in float64 and float32");

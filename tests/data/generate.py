@@ -39,7 +39,7 @@ def near_images(positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
         return np.zeros((1, 3))
     span = np.abs(positions @ np.linalg.inv(cell)).max() * 2.0
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    reach = [int(math.ceil(CUTOFF / height + span)) for height in heights]
+    reach = [math.ceil(CUTOFF / height + span) for height in heights]
     return np.array(list(itertools.product(*[range(-n, n + 1) for n in reach])), dtype=float)
 
 
@@ -51,7 +51,9 @@ def whole_numbers(cell: np.ndarray, k_cutoff: float) -> np.ndarray:
     return n[(k_sq <= k_cutoff**2 * (1.0 + 1e-9)) & (np.abs(n).sum(1) > 0)]
 
 
-def network(case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def network(
+    case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Energies (n_atoms,) and charges (n_atoms, n_channels) of the closed form."""
     p = {key: np.array(value) for key, value in case["model"]["network"].items()}
     types = np.array([SYMBOLS.index(symbol) for symbol in case["symbols"]])
@@ -67,7 +69,9 @@ def network(case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None
     return energies, charges
 
 
-def long_range(case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, q: np.ndarray, n: np.ndarray | None) -> float:
+def long_range(
+    case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, q: np.ndarray, n: np.ndarray | None
+) -> float:
     """Long-range energy in eV."""
     kernel = case["model"]["long_range"]
     sigma = kernel["smearing"]
@@ -87,7 +91,9 @@ def long_range(case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | N
     return float(energy - (self_energy if kernel["remove_self_interaction"] else 0.0))
 
 
-def energies(case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, sets: tuple) -> tuple[float, float, np.ndarray]:
+def energies(
+    case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, sets: tuple
+) -> tuple[float, float, np.ndarray]:
     """Short-range energy, long-range energy and charges."""
     node_energies, q = network(case, positions, cell, sets[0])
     kernel = case["model"]["long_range"]
@@ -118,6 +124,7 @@ def complete(case: dict[str, Any]) -> dict[str, Any]:
     offsets = sum(case["model"]["network"]["e0"][SYMBOLS.index(symbol)] for symbol in case["symbols"])
     forces = np.zeros_like(positions)
     for i, axis in itertools.product(range(len(positions)), range(3)):
+
         def moved(h: float, i: int = i, axis: int = axis) -> float:
             p = positions.copy()
             p[i, axis] += h
@@ -126,6 +133,7 @@ def complete(case: dict[str, Any]) -> dict[str, Any]:
         forces[i, axis] = -derivative(moved, 1e-3)
     virial = np.zeros((3, 3))
     for a, b in itertools.product(range(3), repeat=2):
+
         def strained(h: float, a: int = a, b: int = b) -> float:
             deformation = np.eye(3)
             deformation[a, b] += 0.5 * h
@@ -160,7 +168,13 @@ def main() -> None:
     box = np.diag([6.5, 7.0, 7.5])
     tilted = np.array([[6.8, 0.0, 0.0], [1.9, 6.3, 0.0], [-1.4, 1.1, 6.6]])
     cluster = np.eye(3) * 5.0
-    plain = {"smearing": 1.0, "k_cutoff": None, "remove_self_interaction": True, "neutrality": False, "total_charge": [0.0]}
+    plain = {
+        "smearing": 1.0,
+        "k_cutoff": None,
+        "remove_self_interaction": True,
+        "neutrality": False,
+        "total_charge": [0.0],
+    }
     layouts: list[tuple[str, int, np.ndarray, bool, dict[str, Any], bool]] = [
         ("periodic", 24, box, True, {}, False),
         ("triclinic", 16, tilted, True, {"smearing": 1.2}, False),
@@ -169,7 +183,14 @@ def main() -> None:
         ("two_elements", 2, np.eye(3) * 2.0, False, {"remove_self_interaction": False}, False),
         ("net_charge", 9, box, True, {}, False),
         ("neutralized", 9, box, True, {"neutrality": True, "total_charge": [1.0]}, False),
-        ("two_channels", 12, tilted, True, {"k_cutoff": math.pi, "remove_self_interaction": False, "total_charge": [0.0, 0.0]}, False),
+        (
+            "two_channels",
+            12,
+            tilted,
+            True,
+            {"k_cutoff": math.pi, "remove_self_interaction": False, "total_charge": [0.0, 0.0]},
+            False,
+        ),
         ("charge_transfers", 12, box, True, {"neutrality": True}, True),
     ]
     for name, n_atoms, cell, periodic, changes, transfers in layouts:

@@ -34,7 +34,7 @@ def engine_energy(distance, k_cutoff, box, tmp_path):
     return engine.compute(positions, np.array([0, 1]), cell, box is not None)
 
 
-# Independent of this project: charges +1/-1 e, smearing 1 angstrom, self-interaction removed, N_F = 90.4756 eV angstrom / e^2
+# Independent of this project: charges +1/-1 e, smearing 1 angstrom, self-interaction removed
 ISOLATED = [(1.0, -9.8304822), (3.0, -4.7869210), (10.0, -1.4399638)]
 PERIODIC = [(2.0 * math.pi / 2.0, -5.1169272), (2.0 * math.pi / 1.0, -5.0955219), (None, -5.0955219)]
 
@@ -62,7 +62,7 @@ def test_number_of_k_vectors(tmp_path):
 
 
 def test_rock_salt_madelung_constant():
-    """With little smearing, lattice energy per ion pair + the erfc part = -1.747565 K_e / d (Madelung constant of NaCl)."""
+    """With little smearing the energy per ion pair is -1.747565 K_e / d (Madelung constant of NaCl)."""
     d, smearing = 2.8, 0.35
     grid = np.array([[i, j, k] for i in range(2) for j in range(2) for k in range(2)], dtype=float)
     charges = torch.tensor((-1.0) ** grid.sum(1))[:, None]

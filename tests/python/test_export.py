@@ -37,7 +37,14 @@ def test_program(checkpoint, frames, capsys):
     assert export.main([str(checkpoint)]) == 0
     printed = capsys.readouterr().out
     path = checkpoint.with_name("model.les.pt")
-    for part in ("elements     O H", "cutoff       3.5 angstrom", "parameters", "kB)", "checked      2 frame(s)", "O is negative"):
+    for part in (
+        "elements     O H",
+        "cutoff       3.5 angstrom",
+        "parameters",
+        "kB)",
+        "checked      2 frame(s)",
+        "O is negative",
+    ):
         assert part in printed
     model, _ = load_checkpoint(checkpoint)
     results = evaluate(model, export.batch_of(frames[:1], model.settings))
@@ -125,7 +132,7 @@ def test_a_wrong_file_is_not_kept(frames, tmp_path, monkeypatch):
         return copy
 
     monkeypatch.setattr(export, "copy_model", spoiled)
-    with pytest.raises(LESError, match=r"energy of the exported file differ from the checkpoint by .* the file was not kept"):
+    with pytest.raises(LESError, match=r"energy of the file differ from the checkpoint by .* the file was not kept"):
         export.export_model(model, tmp_path / "m.les.pt", frames, dtype="float64")
     assert list(tmp_path.iterdir()) == []
 

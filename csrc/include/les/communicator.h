@@ -38,7 +38,9 @@ public:
     int size() const override { return 1; }
     void allreduce_sum(double*, std::int64_t) override {}
     std::vector<double> allgather(const std::vector<double>& values) override { return values; }
-    std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) override { return blocks; }
+    std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) override {
+        return blocks;
+    }
     void ghosts_to_owners(double*, int) override {}
     void owners_to_ghosts(double*, int) override {}
 };

@@ -14,10 +14,10 @@
 namespace les {
 
 struct EngineOptions {
-    std::string device = "cpu";           ///< "cpu"; "cuda" needs a build with CUDA
-    std::optional<int> threads;           ///< threads of the network and the sums; none: leave torch's setting
-    std::optional<double> total_charge;   ///< e, replaces the model's own; only for models that neutralize
-    double skin = 0.5;                    ///< angstrom, reuse of the engine's own neighbour list
+    std::string device = "cpu";          ///< "cpu"; "cuda" needs a build with CUDA
+    std::optional<int> threads;          ///< threads of the network and the sums; none: leave torch's setting
+    std::optional<double> total_charge;  ///< e, replaces the model's own; only for models that neutralize
+    double skin = 0.5;                   ///< angstrom, reuse of the engine's own neighbour list
 };
 
 class Engine {

@@ -12,30 +12,30 @@ inline constexpr int newest_format_version = 1;
 
 /// Long-range kernel as trained; energies in eV, lengths in angstrom.
 struct LongRangeParameters {
-    double smearing = 1.0;                ///< sigma of exp(-sigma^2 k^2 / 2), angstrom
-    std::optional<double> k_cutoff;       ///< largest |k| of the trained sum, 1/angstrom; none: converged
+    double smearing = 1.0;                 ///< sigma of exp(-sigma^2 k^2 / 2), angstrom
+    std::optional<double> k_cutoff;        ///< largest |k| of the trained sum, 1/angstrom; none: converged
     double coulomb_constant = 14.3996390;  ///< 1/(4 pi eps0) the model was trained with, eV angstrom / e^2
     bool remove_self_interaction = true;
-    bool neutralize = false;              ///< q_i -= (sum q - total_charge) / N per channel
-    std::vector<double> total_charge;     ///< (n_channels,), e; used when `neutralize`
+    bool neutralize = false;           ///< q_i -= (sum q - total_charge) / N per channel
+    std::vector<double> total_charge;  ///< (n_channels,), e; used when `neutralize`
 };
 
 struct Metadata {
     int format_version = 0;
     std::string les_md_version;
     std::string torch_version;
-    std::vector<std::string> symbols;     ///< chemical symbols in type order
-    double cutoff = 0.0;                  ///< angstrom
-    int n_layers = 1;                     ///< message-passing layers; 1 is strictly local
-    double receptive_field = 0.0;         ///< angstrom, n_layers * cutoff
-    std::string dtype;                    ///< "float32" or "float64": precision of the network
-    int n_channels = 0;                   ///< charge channels; 0 for a short-range-only model
-    bool ghost_charges = false;           ///< true if the network puts charge contributions on ghosts
+    std::vector<std::string> symbols;  ///< chemical symbols in type order
+    double cutoff = 0.0;               ///< angstrom
+    int n_layers = 1;                  ///< message-passing layers; 1 is strictly local
+    double receptive_field = 0.0;      ///< angstrom, n_layers * cutoff
+    std::string dtype;                 ///< "float32" or "float64": precision of the network
+    int n_channels = 0;                ///< charge channels; 0 for a short-range-only model
+    bool ghost_charges = false;        ///< true if the network puts charge contributions on ghosts
     std::optional<LongRangeParameters> long_range;
     double eps_inf = 1.0;
-    double atomic_charge_scale = 1.0;     ///< hosts write this times the sum over channels as the atomic charge
-    std::string content_hash;             ///< "sha256:..." of parameters and record
-    std::string json;                     ///< the whole record, for printing
+    double atomic_charge_scale = 1.0;  ///< hosts write this times the sum over channels as the atomic charge
+    std::string content_hash;          ///< "sha256:..." of parameters and record
+    std::string json;                  ///< the whole record, for printing
 };
 
 /// The bytes of a model file and its record.

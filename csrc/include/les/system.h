@@ -16,8 +16,8 @@ struct System {
     std::int64_t n_all = 0;             ///< owned atoms and ghosts (copies of atoms owned elsewhere or periodic images)
     const double* positions = nullptr;  ///< (n_all, 3), angstrom, need not be wrapped into the cell
     const std::int32_t* types = nullptr;  ///< (n_all,), index into Metadata::symbols, from 0
-    Matrix3 cell{};                     ///< rows are lattice vectors, angstrom; ignored unless periodic
-    bool periodic = false;              ///< periodic in all three directions, or isolated
+    Matrix3 cell{};                       ///< rows are lattice vectors, angstrom; ignored unless periodic
+    bool periodic = false;                ///< periodic in all three directions, or isolated
 };
 
 /// Full neighbour list of a host, each pair twice. Pairs beyond the cutoff are allowed and dropped.
@@ -26,18 +26,19 @@ struct EdgeList {
     std::int64_t n_edges = 0;
     const std::int64_t* centres = nullptr;     ///< (n_edges,), not decreasing
     const std::int64_t* neighbours = nullptr;  ///< (n_edges,)
-    const std::int32_t* cell_shifts = nullptr;  ///< (n_edges, 3) multiples of the cell rows, or null where ghosts carry them
+    const std::int32_t* cell_shifts =
+        nullptr;  ///< (n_edges, 3) multiples of the cell rows, or null where ghosts carry them
 };
 
 /// Shares of this domain; sums over all domains give the whole system. One domain: the totals.
 struct Results {
-    double short_range_energy = 0.0;      ///< eV, network energies and element offsets of the owned atoms
-    double long_range_energy = 0.0;       ///< eV, sum over owned atoms and channels of charge * potential / 2
-    Matrix3 virial{};                     ///< eV, -dE/d(strain), short and long range, symmetric
-    std::vector<double> node_energies;    ///< (n_local,), eV, short-range energy with element offsets
-    std::vector<double> forces;           ///< (n_all, 3), eV/angstrom; entries of ghosts belong to their owners
-    std::vector<double> latent_charges;   ///< (n_local, n_channels), e, after the neutrality option
-    std::vector<double> potentials;       ///< (n_local, n_channels), V, dE_lr/dq of those charges
+    double short_range_energy = 0.0;     ///< eV, network energies and element offsets of the owned atoms
+    double long_range_energy = 0.0;      ///< eV, sum over owned atoms and channels of charge * potential / 2
+    Matrix3 virial{};                    ///< eV, -dE/d(strain), short and long range, symmetric
+    std::vector<double> node_energies;   ///< (n_local,), eV, short-range energy with element offsets
+    std::vector<double> forces;          ///< (n_all, 3), eV/angstrom; entries of ghosts belong to their owners
+    std::vector<double> latent_charges;  ///< (n_local, n_channels), e, after the neutrality option
+    std::vector<double> potentials;      ///< (n_local, n_channels), V, dE_lr/dq of those charges
     int n_channels = 0;
 
     double energy() const { return short_range_energy + long_range_energy; }

@@ -81,7 +81,9 @@ def contraction_patterns(n_factors: int, l_max: int) -> list[tuple[int, ...]]:
     found: set[tuple[int, ...]] = set()
     patterns: list[tuple[int, ...]] = []
     for shared in itertools.product(range(l_max + 1), repeat=len(pairs)):
-        degrees = [sum(n for n, pair in zip(shared, pairs, strict=True) if factor in pair) for factor in range(n_factors)]
+        degrees = [
+            sum(n for n, pair in zip(shared, pairs, strict=True) if factor in pair) for factor in range(n_factors)
+        ]
         if min(degrees) < 1 or max(degrees) > l_max or not _connected(n_factors, pairs, shared):
             continue
         canonical = max(
@@ -113,7 +115,9 @@ def contraction_terms(pattern: tuple[int, ...], n_factors: int) -> dict[tuple[Mo
         exponents = [[0, 0, 0] for _ in range(n_factors)]
         for (a, b), counts, n in zip(pairs, choice, pattern, strict=True):
             # n shared indices, `counts` of them x, y, z: n! / (x! y! z!) ways
-            coefficient *= math.factorial(n) // (math.factorial(counts[0]) * math.factorial(counts[1]) * math.factorial(counts[2]))
+            coefficient *= math.factorial(n) // (
+                math.factorial(counts[0]) * math.factorial(counts[1]) * math.factorial(counts[2])
+            )
             for axis in range(3):
                 exponents[a][axis] += counts[axis]
                 exponents[b][axis] += counts[axis]
@@ -167,7 +171,7 @@ class Invariants(nn.Module):
             for n_factors in range(2, body_order)
             if contraction_patterns(n_factors, l_max)
         )
-        self.n_invariants = 1 + sum(int(contraction.n_invariants) for contraction in self.contractions)
+        self.n_invariants = 1 + sum(len(contraction_patterns(n, l_max)) for n in range(2, body_order))
 
     def forward(self, atomic_basis: Tensor) -> Tensor:
         """`atomic_basis` (n_atoms, n_monomials, channels) -> (n_atoms, n_invariants, channels)."""

@@ -40,7 +40,9 @@ class Layer(nn.Module):
 
     centre_scale: Tensor
 
-    def __init__(self, n_types: int, n_embedding: int, n_radial: int, channels: int, l_max: int, body_order: int) -> None:
+    def __init__(
+        self, n_types: int, n_embedding: int, n_radial: int, channels: int, l_max: int, body_order: int
+    ) -> None:
         super().__init__()
         self.mixing = ChannelMixing(l_max, n_embedding * n_radial, channels)
         self.centre_scale = nn.Parameter(1.0 + 0.1 * torch.randn(n_types, channels))
@@ -114,7 +116,9 @@ class ClusterExpansion(Backbone):
         angular = self.angular(vectors / lengths.unsqueeze(-1))
         radial = self.radial(lengths)
         row_types = types[:n_rows]
-        embedding = self.neighbour_embedding.index_select(0, types.index_select(0, neighbours) if n_rows > 0 else neighbours)
+        embedding = self.neighbour_embedding.index_select(
+            0, types.index_select(0, neighbours) if n_rows > 0 else neighbours
+        )
         features = self.first_layer(row_types, embedding.view(n_rows, slots, embedding.size(1)), radial, angular)[1]
         for message, layer in zip(self.messages, self.later_layers):
             embedding = message(features, row_types).index_select(0, neighbours)

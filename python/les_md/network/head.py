@@ -1,5 +1,7 @@
 """Heads: numbers per atom from invariant features. Energies and charges use the same form."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -14,15 +16,16 @@ class Head(nn.Module):
     mean: Tensor
     inverse_scale: Tensor
     output_scale: Tensor
+    one_hot: Tensor
 
     def __init__(self, n_types: int, n_features: int, hidden: list[int], n_outputs: int) -> None:
         super().__init__()
         widths = [n_features + n_types, *hidden]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        for n_in, n_out in itertools.pairwise(widths):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
-        layers.append(nn.Linear(widths[-1], n_outputs, bias=False))
         self.perceptron = nn.Sequential(*layers)
+        self.output = nn.Linear(widths[-1], n_outputs, bias=False)
         self.linear = nn.Linear(widths[0], n_outputs, bias=False)
         self.register_buffer("mean", torch.zeros(n_types, n_features))
         self.register_buffer("inverse_scale", torch.ones(n_types, n_features))
@@ -45,4 +48,4 @@ class Head(nn.Module):
         """`features` (n_atoms, n_features), `types` (n_atoms,) -> (n_atoms, n_outputs)."""
         scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
         inputs = torch.cat([scaled, self.one_hot.index_select(0, types)], dim=1)
-        return (self.perceptron(inputs) + self.linear(inputs)) * self.output_scale
+        return (self.output(self.perceptron(inputs)) + self.linear(inputs)) * self.output_scale
