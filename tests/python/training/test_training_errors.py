@@ -10,6 +10,7 @@ import pytest
 from training_helpers import label, make_frames, run_program
 
 from les_md.training.program import main
+from les_md.training.settings import DataSettings, LossSettings, ScheduleSettings, TrainingSettings, load_settings
 
 
 def fails(capsys, arguments, output: Path) -> str:
@@ -196,6 +197,16 @@ def test_output_that_is_a_file(capsys, tmp_path, write_frames, settings_of, writ
     message = fails(capsys, [config], tmp_path / "run")
     assert "`output` must be a folder" in message
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_example_and_documentation_name_the_settings_there_are():
+    root = Path(__file__).parents[3]
+    example = load_settings(root / "examples" / "training" / "config.yaml")
+    assert example.training.loss.all_stages()[-1].energy == 100.0
+    text = (root / "docs" / "training.md").read_text()
+    for section in (DataSettings, TrainingSettings, ScheduleSettings, LossSettings):
+        for key in section.model_fields:
+            assert f"{key}`" in text or f"`{key}." in text, key
 
 
 def test_exit_status_of_the_program():

@@ -14,7 +14,7 @@ from training_helpers import environment, make_frames, program, run_program
 
 from les_md.errors import LESError
 from les_md.training import callbacks
-from les_md.training.program import train
+from les_md.training.run import train
 from les_md.training.run_state import load_run
 from les_md.training.settings import check_settings
 
@@ -113,7 +113,7 @@ def test_stop_between_the_files_of_an_epoch(settings_of, write_frames, monkeypat
             raise Killed
         original(*arguments)
 
-    module = callbacks if step != "save_checkpoint" else __import__("les_md.training.program", fromlist=["main"])
+    module = callbacks if step != "save_checkpoint" else __import__("les_md.training.run", fromlist=["train"])
     original = getattr(module, step)
     with monkeypatch.context() as patch:
         patch.setattr(module, step, dies_at_the_third_call)

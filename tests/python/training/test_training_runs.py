@@ -16,7 +16,7 @@ from les_md.checkpoint import load_checkpoint
 from les_md.errors import LESError
 from les_md.predictions import CheckpointPredictor, parity_sets
 from les_md.training import data
-from les_md.training.program import prepare_data, train
+from les_md.training.run import prepare_data, train
 from les_md.training.run_state import load_run
 from les_md.training.settings import check_settings, load_settings
 
