@@ -56,7 +56,7 @@ build/sources.txt: FORCE
 $(VENV)/.package: $(VENV)/.requirements build/sources.txt $(SOURCES) CMakeLists.txt pyproject.toml
 	@rm -rf build/wheel
 	PATH="$(abspath $(BIN)):$$PATH" CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m pip wheel --no-build-isolation \
-	    --no-deps --config-settings=build-dir='build/{wheel_tag}' --wheel-dir build/wheel .
+	    --no-deps --config-settings=cmake.define.LES_WARNINGS_AS_ERRORS=ON --config-settings=build-dir='build/{wheel_tag}' --wheel-dir build/wheel .
 	@rm -rf $(VENV)/lib/python3*/site-packages/les_md $(VENV)/lib/python3*/site-packages/les_md-*.dist-info
 	$(BIN)/python -m pip install --no-deps --force-reinstall build/wheel/les_md-*.whl
 	@touch $@

@@ -24,7 +24,8 @@ from les_md.export import is_exported, load_exported
 from les_md.model import LESModel
 from les_md.plots import parity_plot
 from les_md.predictions import CheckpointPredictor, EnginePredictor, Errors, Prediction, Predictor, parity_sets
-from les_md.training.data import LabelledFrame, build_frames, read_frames, read_label
+from les_md.training.data import build_frames
+from les_md.training.labels import LabelledFrame, read_frames, read_label
 from les_md.training.settings import DataSettings
 
 UNITS = {

@@ -12,6 +12,10 @@ from les_md.errors import LESError
 from les_md.network import Backbone, ClusterExpansion, Head
 from les_md.settings import ModelSettings
 
+#: Charges move this much less than the numbers of a head of order one: a charge that follows the positions closely acts
+#: on forces through potentials of several volts.
+CHARGE_SCALE = 0.1
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -57,12 +61,10 @@ class LESModel(nn.Module):
         n_features = self.backbone.n_features
         self.energy_head = Head(n_types, n_features, settings.hidden, 1)
         if self.n_channels > 0:
-            charge_head = Head(n_types, n_features, settings.hidden, self.n_channels)
+            charge_head = Head(n_types, n_features, settings.hidden, self.n_channels, CHARGE_SCALE)
             # E_lr is even in the charges: starting at zero would leave them there
             with torch.no_grad():
-                charge_head.linear.weight[:, :n_features] *= 0.1
-                charge_head.linear.weight[:, n_features:].normal_(0.0, 0.3)
-                charge_head.output.weight.mul_(0.1)
+                charge_head.constant.normal_(0.0, 0.3)
             self.charge_head: nn.Module = charge_head
         else:
             self.charge_head = NoCharges()

@@ -17,13 +17,11 @@ namespace LESPlugin {
 
 namespace {
 
-std::vector<double> positionsInAngstrom(const std::vector<Vec3>& positions) {
-    std::vector<double> converted;
-    converted.reserve(3 * positions.size());
-    for (const Vec3& position : positions) {
-        for (int axis = 0; axis < 3; ++axis) converted.push_back(position[axis] * units::angstromPerNm);
+void toAngstrom(const std::vector<Vec3>& positionsInNm, std::vector<double>& positions) {
+    positions.resize(3 * positionsInNm.size());
+    for (std::size_t i = 0; i < positionsInNm.size(); ++i) {
+        for (int axis = 0; axis < 3; ++axis) positions[3 * i + axis] = positionsInNm[i][axis] * units::angstromPerNm;
     }
-    return converted;
 }
 
 les::Matrix3 cellInAngstrom(ContextImpl& context) {
@@ -78,13 +76,13 @@ const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context) {
 }
 
 const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vector<Vec3>& positionsInNm) {
-    std::vector<double> present = positionsInAngstrom(positionsInNm);
+    toAngstrom(positionsInNm, present);
     const les::Matrix3 presentCell = periodic ? cellInAngstrom(context) : les::Matrix3{};
     // OpenMM asks for energy and forces of one state in separate calls, and charges may be read in between.
     if (results && present == positions && presentCell == cell) return *results;
 
     results = nullptr;
-    positions = std::move(present);
+    std::swap(positions, present);  // both buffers are kept, so that steps do not allocate
     cell = presentCell;
     les::System system;
     system.n_local = system.n_all = static_cast<std::int64_t>(positionsInNm.size());

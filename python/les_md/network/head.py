@@ -1,40 +1,42 @@
 """Heads: numbers per atom from invariant features. Energies and charges use the same form."""
 
-import itertools
-
 import torch
 from torch import Tensor, nn
 
 
 class Head(nn.Module):
-    """Multilayer perceptron plus a linear map, on standardised features and the element of the atom.
+    """A linear map for each element plus a multilayer perceptron, on decorrelated features.
 
-    Features are shifted and scaled per element with values taken once from training data, so that the perceptron sees
-    numbers of order one whatever the units of the basis.
+    Features are shifted and scaled per element and then decorrelated, with numbers taken once from training data: the
+    invariants of one atom are strongly correlated, and gradient descent on them as they are is slow.
     """
 
-    mean: Tensor
-    inverse_scale: Tensor
-    output_scale: Tensor
-    one_hot: Tensor
+    mean: Tensor  # (n_types, n_features)
+    inverse_scale: Tensor  # (n_types, n_features)
+    decorrelation: Tensor  # (n_features, n_features)
+    output_scale: Tensor  # (n_outputs,)
+    one_hot: Tensor  # (n_types, n_types)
 
-    def __init__(self, n_types: int, n_features: int, hidden: list[int], n_outputs: int) -> None:
+    def __init__(self, n_types: int, n_features: int, hidden: list[int], n_outputs: int, output_scale: float = 1.0) -> None:
         super().__init__()
         widths = [n_features + n_types, *hidden]
         layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise(widths):
+        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
         self.perceptron = nn.Sequential(*layers)
         self.output = nn.Linear(widths[-1], n_outputs, bias=False)
-        self.linear = nn.Linear(widths[0], n_outputs, bias=False)
+        self.linear = nn.Linear(n_features, n_types * n_outputs, bias=False)
+        self.constant = nn.Parameter(torch.zeros(n_types, n_outputs))
+        self.n_outputs = n_outputs
         self.register_buffer("mean", torch.zeros(n_types, n_features))
         self.register_buffer("inverse_scale", torch.ones(n_types, n_features))
-        self.register_buffer("output_scale", torch.ones(n_outputs))
+        self.register_buffer("decorrelation", torch.eye(n_features))
+        self.register_buffer("output_scale", torch.full((n_outputs,), output_scale))
         self.register_buffer("one_hot", torch.eye(n_types))
 
     @torch.jit.unused
     def standardize(self, features: Tensor, types: Tensor) -> None:
-        """Takes mean and spread of `features` (n_atoms, n_features) for each element present."""
+        """Takes mean, spread and correlations of `features` (n_atoms, n_features), atoms of every element given."""
         with torch.no_grad():
             for element in types.unique().tolist():
                 rows = features[types == element]
@@ -43,9 +45,26 @@ class Head(nn.Module):
                 spread = rows.std(0, unbiased=False) if len(rows) > 1 else torch.zeros_like(rows[0])
                 floor = 0.1 * rows.abs().mean(0) + 1e-3 * features.square().mean().sqrt() + 1e-12
                 self.inverse_scale[element] = 1.0 / torch.maximum(spread, floor)
+            scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
+            correlation = scaled.T.double() @ scaled.double() / len(scaled)
+            # C = U diag(v) U^T: U (v + floor)^{-1/2} U^T whitens what varies and leaves the rest small
+            values, directions = torch.linalg.eigh(correlation)
+            weights = (values.clamp(min=0.0) + WHITENING_FLOOR).rsqrt()
+            self.decorrelation.copy_((directions * weights) @ directions.T)
+
+    def inputs(self, features: Tensor, types: Tensor) -> Tensor:
+        """Shifted, scaled and decorrelated features, (n_atoms, n_features)."""
+        scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
+        return torch.matmul(scaled, self.decorrelation)
 
     def forward(self, features: Tensor, types: Tensor) -> Tensor:
         """`features` (n_atoms, n_features), `types` (n_atoms,) -> (n_atoms, n_outputs)."""
-        scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
-        inputs = torch.cat([scaled, self.one_hot.index_select(0, types)], dim=1)
-        return (self.output(self.perceptron(inputs)) + self.linear(inputs)) * self.output_scale
+        inputs = self.inputs(features, types)
+        element = self.one_hot.index_select(0, types)
+        linear = self.linear(inputs).view(types.size(0), -1, self.n_outputs) * element.unsqueeze(2)
+        nonlinear = self.output(self.perceptron(torch.cat([inputs, element], dim=1)))
+        return self.constant.index_select(0, types) + (linear.sum(1) + nonlinear) * self.output_scale
+
+
+#: Share of the mean variance below which a direction in feature space is not scaled up further.
+WHITENING_FLOOR = 1e-4

@@ -1,4 +1,4 @@
-"""Data of a training: frames with labels from extended XYZ files, their checks, neighbour lists and batches.
+"""Data of a training, from labelled frames: their checks, split, element energies, neighbour lists and batches.
 
 Everything that can be wrong with data is found here, before any long work, and reported with the file and frame.
 Frames stay in memory with their neighbour lists, so a step only joins a few tensors.
@@ -9,19 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import ase
 import ase.data
-import ase.io
 import numpy as np
 import torch
 
 from les_md import fields
 from les_md.batch import AtomsBatch, collate, frame_from_atoms, is_periodic
 from les_md.errors import LESError
-from les_md.training.settings import DataSettings
+from les_md.training.labels import LabelledFrame
 
 #: Names of label tensors in a batch, beside the fields of `les_md.batch`.
 LABEL_ENERGY = "label_energy"  # (n_systems,), eV, float64
@@ -34,15 +31,15 @@ _SMALLEST_DISTANCE = 0.05
 
 
 @dataclass
-class LabelledFrame:
-    """One frame as read: `source` says where it is from, labels are in eV, eV/angstrom, eV/angstrom^3, e."""
+class TrainingData:
+    """Frames as tensors, with what was derived from them."""
 
-    atoms: ase.Atoms
-    source: str
-    energy: float | None
-    forces: np.ndarray | None  # (n_atoms, 3)
-    stress: np.ndarray | None  # (3, 3)
-    total_charge: float
+    train: list[AtomsBatch]
+    valid: list[AtomsBatch]
+    symbols: list[str]
+    element_energies: np.ndarray  # (n_types,), eV
+    fingerprint: str
+    check_frames: list[ase.Atoms]  # a few real frames that show all elements, kept with the model for its export
 
 
 @dataclass
@@ -52,48 +49,6 @@ class Counts:
     n_energies: int
     n_force_components: int
     n_stress_components: int
-
-
-def read_atoms(path: Path) -> list[ase.Atoms]:
-    """All frames of the extended XYZ file `path`; LESError if it is missing, unreadable or empty."""
-    if not path.is_file():
-        raise LESError(f"data file '{path}' does not exist")
-    try:
-        frames = list(ase.io.iread(path, index=":", format="extxyz"))
-    except Exception as error:  # ase raises many kinds for malformed files
-        text = " ".join(str(error).split())
-        raise LESError(f"cannot read '{path}' as extended XYZ: {text or type(error).__name__}") from None
-    if not frames:
-        raise LESError(f"data file '{path}' holds no frames")
-    return frames
-
-
-def read_frames(
-    paths: list[Path], settings: DataSettings, need_energy: bool, need_forces: bool, need_stress: bool
-) -> list[LabelledFrame]:
-    """Frames of all `paths` with checked labels.
-
-    Labels that are present are read even if they are not needed. LESError names file, frame (from 0) and quantity if a
-    needed label is missing, if a number is not finite, or if the cell and `pbc` cannot be used.
-    """
-    frames = []
-    for path in paths:
-        for index, atoms in enumerate(read_atoms(path)):
-            source = f"frame {index} of {path}"
-            try:
-                frame = _labelled_frame(atoms, source, settings)
-            except LESError as error:
-                raise LESError(f"{source}: {error}") from None
-            if need_energy and frame.energy is None:
-                raise _missing("energy", settings.energy_key, "energy_key", frame)
-            if need_forces and frame.forces is None:
-                raise _missing("forces", settings.forces_key, "forces_key", frame)
-            if need_stress and frame.stress is None and is_periodic(atoms):
-                if settings.virial_key is not None:
-                    raise _missing("virial", settings.virial_key, "virial_key", frame)
-                raise _missing("stress", settings.stress_key, "stress_key", frame)
-            frames.append(frame)
-    return frames
 
 
 def check_training_frames(train: list[LabelledFrame], fits_stress: bool) -> None:
@@ -176,37 +131,6 @@ def element_energies(train: list[LabelledFrame], symbols: list[str], given: dict
     energies = np.array([frame.energy for frame in train], dtype=np.float64)
     solution, *_ = np.linalg.lstsq(composition / n_atoms[:, None], energies / n_atoms, rcond=1e-10)
     return solution
-
-
-def read_label(atoms: ase.Atoms, quantity: str, key: str | None, shape: tuple[int, ...] | None) -> np.ndarray | None:
-    """The label `quantity` of `atoms` as a finite float64 array, None if the frame has none.
-
-    ASE moves some keys (energy, forces, stress, charges, ...) to a calculator while it reads; both places are searched.
-
-    Args:
-        key: its name; None tries `quantity` and REF_`quantity`.
-        shape: of the result; None takes it as it is stored.
-    """
-    stored: dict[str, Any] = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
-    names = [key] if key is not None else [quantity, f"REF_{quantity}"]
-    found = [name for name in names if stored.get(name) is not None]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise LESError(
-            f"{quantity}: both `{found[0]}` and `{found[1]}` are present; choose with "
-            f"`{quantity.replace(' ', '_')}_key`"
-        )
-    try:
-        value = np.array(stored[found[0]], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise LESError(f"{quantity}: `{found[0]}` must be numbers, got {stored[found[0]]!r}") from None
-    if shape is not None:
-        if value.size != int(np.prod(shape)):
-            raise LESError(f"{quantity}: `{found[0]}` must have {int(np.prod(shape))} numbers, got {value.size}")
-        value = value.reshape(shape)
-    _check_finite(found[0], value, per_atom=quantity == "forces")
-    return value
 
 
 def build_frame(frame: LabelledFrame, symbols: list[str], cutoff: float, allow_lone_atoms: bool) -> AtomsBatch:
@@ -307,62 +231,3 @@ class FrameBatches:
             step = [self.frames[index] for index in order[start : start + self.batch_size]]
             own = step[self.rank :: self.n_ranks]
             yield (collate(own) if own else None), count(step)
-
-
-def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings) -> LabelledFrame:
-    if len(atoms) == 0:
-        raise LESError("the frame has no atoms")
-    periodic = is_periodic(atoms)
-    _check_finite("positions", atoms.positions, per_atom=True)
-    if (atoms.numbers == 0).any():
-        raise LESError(f"atom {int(np.argmin(atoms.numbers))} has no element (X)")
-    energy = read_label(atoms, "energy", settings.energy_key, (1,))
-    forces = read_label(atoms, "forces", settings.forces_key, (len(atoms), 3))
-    stress = _stress(atoms, settings, periodic)
-    total_charge = 0.0
-    if settings.total_charge_key is not None:
-        value = read_label(atoms, "total charge", settings.total_charge_key, (1,))
-        if value is None:
-            raise LESError(f"total charge: no `{settings.total_charge_key}` (data.total_charge_key) in the frame")
-        total_charge = float(value[0])
-    return LabelledFrame(atoms, source, None if energy is None else float(energy[0]), forces, stress, total_charge)
-
-
-def _stress(atoms: ase.Atoms, settings: DataSettings, periodic: bool) -> np.ndarray | None:
-    if settings.virial_key is not None:
-        value = read_label(atoms, "virial", settings.virial_key, None)
-    else:
-        value = read_label(atoms, "stress", settings.stress_key, None)
-    if value is None:
-        return None
-    if not periodic:
-        raise LESError("an isolated frame (pbc='F F F') has no volume, but carries a stress or virial; remove it")
-    name = "stress" if settings.virial_key is None else "virial"
-    if value.size == 6:
-        xx, yy, zz, yz, xz, xy = value.ravel()
-        value = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    elif value.size == 9:
-        value = value.reshape(3, 3)
-    else:
-        raise LESError(f"{name} must have 6 numbers (xx yy zz yz xz xy) or 9, got {value.size}")
-    if np.abs(value - value.T).max() > 1e-3 * max(np.abs(value).max(), 1e-12):
-        raise LESError(f"{name} must be symmetric, got {value.tolist()}")
-    value = 0.5 * (value + value.T)
-    return value if settings.virial_key is None else -value / abs(np.linalg.det(atoms.cell.array))
-
-
-def _check_finite(name: str, values: np.ndarray, per_atom: bool) -> None:
-    wrong = ~np.isfinite(values)
-    if wrong.any():
-        where = f" at atom {int(np.argwhere(wrong)[0][0])}" if per_atom else ""
-        raise LESError(f"`{name}` must be finite, got {values[wrong].ravel()[0]}{where}")
-
-
-def _missing(quantity: str, key: str | None, setting: str, frame: LabelledFrame) -> LESError:
-    atoms = frame.atoms
-    names = {*atoms.info, *atoms.arrays, *(atoms.calc.results if atoms.calc else {})} - {"numbers", "positions"}
-    looked_for = f"`{key}`" if key is not None else f"`{quantity}` or `REF_{quantity}`"
-    present = ", ".join(sorted(names)) or "none"
-    return LESError(
-        f"{frame.source}: no {quantity} under {looked_for}; set data.{setting} (keys of the frame: {present})"
-    )

@@ -6,33 +6,29 @@ each further process; only the first one writes and prints.
 
 from __future__ import annotations
 
-import datetime
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase
 import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 
-import les_md
-from les_md import fields
-from les_md.batch import AtomsBatch, collate
+from les_md.batch import collate
 from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError
-from les_md.export import frames_to_plain
 from les_md.model import LESModel
-from les_md.plots import metrics_plot, parity_plot
-from les_md.predictions import CheckpointPredictor, Errors, parity_sets
 from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
+from les_md.training.data import TrainingData
+from les_md.training.labels import read_frames
+from les_md.training.report import errors_of, print_start, summary, write_report
+from les_md.training.initial_fit import fit_start
 from les_md.training.run_state import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -51,18 +47,6 @@ _MAY_CHANGE = {"training.epochs", "training.early_stopping_patience", "training.
 
 #: Frames from which the model takes its feature scales.
 _N_SCALE_FRAMES = 16
-
-
-@dataclass
-class TrainingData:
-    """Frames as tensors, with what was derived from them."""
-
-    train: list[AtomsBatch]
-    valid: list[AtomsBatch]
-    symbols: list[str]
-    element_energies: np.ndarray  # (n_types,), eV
-    fingerprint: str
-    check_frames: list[ase.Atoms]  # a few real frames that show all elements, kept with the model for its export
 
 
 def train(settings: TrainSettings, resume: bool = False, overwrite: bool = False) -> None:
@@ -95,13 +79,13 @@ def train(settings: TrainSettings, resume: bool = False, overwrite: bool = False
     if first_process:
         _start_output(folder, settings, overwrite)
         write_metrics(folder, run.rows)
-        _print_start(settings, dataset, model, run, accelerator)
+        print_start(settings, dataset, model, run, accelerator)
 
     # an earlier process may have been stopped after its last epoch, but before the report
     if run.n_epochs < settings.training.epochs and not run.stopped_early:
         _fit(settings, dataset, model, run, parts, identity, accelerator)
     if first_process:
-        _report(settings, dataset, model, run)
+        write_report(settings, dataset, model, run)
 
 
 def prepare_data(settings: TrainSettings) -> TrainingData:
@@ -109,9 +93,9 @@ def prepare_data(settings: TrainSettings) -> TrainingData:
     loss, source = settings.training.loss, settings.data
     need_energy = any(weights.energy > 0 for weights in loss.all_stages())
     need = (need_energy, loss.uses_forces, loss.uses_stress)
-    train_frames = data.read_frames(source.train, source, *need)
+    train_frames = read_frames(source.train, source, *need)
     if source.valid:
-        valid_frames = data.read_frames(source.valid, source, *need)
+        valid_frames = read_frames(source.valid, source, *need)
         if len(train_frames) < 2:
             raise LESError("training needs at least 2 frames, got 1")
     else:
@@ -145,6 +129,9 @@ def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
         forces = torch.cat([frame[data.LABEL_FORCES] for frame in scale_frames])
         energy_scale = float(forces.square().mean().sqrt()) or 1.0
     model.initialize_scales(collate(scale_frames), energy_scale)
+    if settings.training.initial_fit:
+        order = np.random.default_rng(settings.training.seed).permutation(len(dataset.train))
+        fit_start(model, [dataset.train[index] for index in order])
     return model
 
 
@@ -170,7 +157,7 @@ def _fit(
     average = WeightAverage(model, training.ema_decay, parts.get("average"))
 
     def save_model(row: dict[str, Any]) -> None:
-        errors = {"train": _errors_of(row, "train"), "valid": _errors_of(row, "valid")}
+        errors = {"train": errors_of(row, "train"), "valid": errors_of(row, "valid")}
         save_checkpoint(settings.output / MODEL_FILE, model, summary(settings, dataset, row["epoch"], errors))
 
     recorder = EpochRecorder(settings.output, run, average, counts, identity, save_model)
@@ -192,62 +179,6 @@ def _fit(
             callbacks=[average, recorder, Progress(run, counts, training.epochs)],
         )
         trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=valid_batches)
-
-
-def _report(settings: TrainSettings, dataset: TrainingData, model: LESModel, run: RunState) -> None:
-    """Evaluates the best model on all frames; writes model.pt with the errors, the plots, and prints a table."""
-    folder = settings.output
-    model.cpu()
-    model.load_state_dict(run.best_weights)
-    predictor = CheckpointPredictor(model, settings.training.batch_size)
-    sets: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    for name, frames in (("training", dataset.train), ("validation", dataset.valid)):
-        for quantity, pair in parity_sets(frames, list(predictor.predict(frames))).items():
-            sets.setdefault(quantity, {})[name] = pair
-    units = {"energy": "eV/atom", "forces": "eV/angstrom", "stress": "eV/angstrom^3"}
-    errors: dict[str, dict[str, float]] = {"train": {}, "valid": {}}
-    stopped = " (stopped early)" if run.stopped_early else ""
-    print(f"best epoch {(run.best_epoch or 0) + 1} of {run.n_epochs}{stopped}")
-    names = ("training", "validation")
-    print(f"{'RMSE':>8s} {names[0]:>12s} {names[1]:>12s}")
-    for quantity, by_set in sets.items():
-        parity_plot(folder / f"parity_{quantity}.png", by_set, quantity, units[quantity])
-        values = {name: 1000 * Errors.of(pair[1], pair[0]).rmse for name, pair in by_set.items()}
-        errors["train"][quantity] = values.get("training", float("nan"))
-        errors["valid"][quantity] = values.get("validation", float("nan"))
-        shown = " ".join(f"{values[name]:12.4g}" if name in values else f"{'-':>12s}" for name in names)
-        print(f"{quantity:>8s} {shown} m{units[quantity]}")
-    metrics_plot(folder / "metrics.png", run.rows)
-    save_checkpoint(folder / MODEL_FILE, model, summary(settings, dataset, run.best_epoch or 0, errors))
-    print(f"model: {folder / MODEL_FILE}; export it with les-export {folder / MODEL_FILE}")
-
-
-def summary(
-    settings: TrainSettings, dataset: TrainingData, epoch: int, errors: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """What a model file says about its training; `errors` in meV/atom, meV/angstrom, meV/angstrom^3."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "les_md_version": les_md.__version__,
-        "symbols": dataset.symbols,
-        "element_energies": dict(zip(dataset.symbols, dataset.element_energies.tolist(), strict=True)),
-        "n_train_frames": len(dataset.train),
-        "n_valid_frames": len(dataset.valid),
-        "n_train_atoms": sum(int(frame[fields.N_ATOMS]) for frame in dataset.train),
-        "epoch": epoch,
-        "errors": errors,
-        "check_frames": frames_to_plain(dataset.check_frames),
-        "settings": settings_record(settings),
-    }
-
-
-def _errors_of(row: dict[str, Any], part: str) -> dict[str, Any]:
-    columns = {
-        "energy": f"{part}_energy_rmse_meV_per_atom",
-        "forces": f"{part}_forces_rmse_meV_per_A",
-        "stress": f"{part}_stress_rmse_meV_per_A3",
-    }
-    return {quantity: row[column] for quantity, column in columns.items() if row[column] is not None}
 
 
 def _check_output(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -346,25 +277,3 @@ def _quiet_trainer() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _print_start(
-    settings: TrainSettings, dataset: TrainingData, model: LESModel, run: RunState, accelerator: str
-) -> None:
-    n_atoms = sum(int(frame[fields.N_ATOMS]) for frame in dataset.train)
-    n_edges = sum(frame[fields.EDGE_INDEX].shape[1] for frame in dataset.train)
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    offsets = ", ".join(
-        f"{symbol} {energy:.6g}" for symbol, energy in zip(dataset.symbols, dataset.element_energies, strict=True)
-    )
-    print(
-        f"{len(dataset.train)} training and {len(dataset.valid)} validation frames, "
-        f"{n_atoms / len(dataset.train):.4g} atoms a frame, "
-        f"{n_edges / n_atoms:.3g} neighbours an atom within {settings.model.cutoff:g} angstrom"
-    )
-    print(f"element energies (eV): {offsets}")
-    processes = f", {settings.training.devices} processes" if settings.training.devices > 1 else ""
-    print(f"{n_parameters} parameters, {settings.model.dtype}, on {accelerator}{processes}")
-    print(f"output in {settings.output}")
-    if run.n_epochs:
-        print(f"resuming after epoch {run.n_epochs} of {settings.training.epochs}", flush=True)

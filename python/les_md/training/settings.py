@@ -134,13 +134,14 @@ class TrainingSettings(Settings):
     """The optimisation."""
 
     epochs: int = Field(100, ge=1)
-    batch_size: int = Field(4, ge=1, description="frames of one step, over all processes together")
+    batch_size: int = Field(2, ge=1, description="frames of one step, over all processes together")
     learning_rate: float = Field(0.01, gt=0)
     schedule: ScheduleSettings = ScheduleSettings()
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")
     early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")
+    initial_fit: bool = Field(True, description="start from a least-squares fit of linear maps and element charges")
     loss: LossSettings = LossSettings()
     seed: int = Field(0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -12,11 +12,12 @@ from training_helpers import label, make_frames
 from les_md import fields
 from les_md.errors import LESError
 from les_md.training import data
+from les_md.training.labels import read_frames
 from les_md.training.settings import DataSettings
 
 
 def read(path, **settings):
-    return data.read_frames([path], DataSettings(train=[path], **settings), True, True, True)
+    return read_frames([path], DataSettings(train=[path], **settings), True, True, True)
 
 
 def test_labels_of_the_closed_form_are_consistent():

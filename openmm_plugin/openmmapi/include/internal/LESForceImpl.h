@@ -41,6 +41,7 @@ private:
     std::unique_ptr<les::Engine> engine;
     std::vector<std::int32_t> types;
     std::vector<double> positions;          // (n, 3), angstrom, of `results`
+    std::vector<double> present;            // (n, 3), angstrom, of the call under way
     les::Matrix3 cell{};                    // angstrom, of `results`
     const les::Results* results = nullptr;  // none before the first evaluation and after a failed one
 };

@@ -1,0 +1,140 @@
+"""The start of a training: linear maps and element charges from one least-squares fit.
+
+With charges that depend on the element alone, the long-range energy is linear in the products q_a q_b, and with the
+network's features as they are the short-range energy is linear in the weights of the head. So energies and forces of a
+few frames give both at once. It takes the place of thousands of gradient steps, and it starts the charges where they
+belong: E_lr is even in the charges, and from small random ones gradient descent leaves zero slowly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from les_md import fields
+from les_md.batch import AtomsBatch
+from les_md.forces import edge_vectors_of, long_range_energies
+from les_md.model import LESModel
+from les_md.network import Head
+from les_md.training.data import LABEL_ENERGY, LABEL_FORCES
+
+#: Equations wanted for every unknown; more frames than this asks for hardly change the fit.
+EQUATIONS_PER_UNKNOWN = 12
+#: Ridge relative to the mean square of a column.
+RIDGE = 1e-8
+#: Weight of an energy per atom, relative to a force component; the order in which they matter in dynamics.
+ENERGY_WEIGHT = 10.0
+
+
+def charge_pairs(n_types: int) -> list[tuple[int, int]]:
+    """Pairs a <= b of elements, whose charge products are unknowns."""
+    return [(a, b) for a in range(n_types) for b in range(a, n_types)]
+
+
+def short_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Tensor]:
+    """Energy (n_columns,) and forces (n_atoms * 3, n_columns) of each weight and constant of the linear maps."""
+    head = model.energy_head
+    types, positions = frame[fields.TYPES], frame[fields.POSITIONS]
+    features = model.backbone(types, frame[fields.EDGE_INDEX], edge_vectors_of(frame).to(head.mean.dtype), len(types))
+    inputs = head.inputs(features, types)
+    n_types = len(model.settings.symbols)
+    chosen = [types == element for element in range(n_types)]
+    sums = torch.cat([inputs[rows].sum(0) for rows in chosen]).double()
+    constants = torch.stack([rows.sum() for rows in chosen]).double()
+    (slopes,) = torch.autograd.grad(sums, positions, torch.eye(len(sums), dtype=sums.dtype), is_grads_batched=True)
+    forces = -slopes.reshape(len(sums), -1).T
+    return torch.cat([sums.detach(), constants]), torch.cat([forces, forces.new_zeros(len(forces), n_types)], dim=1)
+
+
+def long_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Tensor]:
+    """Energy (n_pairs,) and forces (n_atoms * 3, n_pairs) of unit products of element charges."""
+    assert model.settings.long_range is not None
+    settings = model.settings.long_range.model_copy(update={"neutrality": False})
+    one_hot = torch.eye(len(model.settings.symbols), dtype=torch.float64)[frame[fields.TYPES]]
+    energies: dict[tuple[int, int], Tensor] = {}
+    forces: dict[tuple[int, int], Tensor] = {}
+    for a, b in charge_pairs(one_hot.shape[1]):
+        # E(q_a + q_b) - E(q_a) - E(q_b) = 2 B(a, b), the term that goes with q_a q_b
+        charges = one_hot[:, a : a + 1] if a == b else one_hot[:, a : a + 1] + one_hot[:, b : b + 1]
+        energy, _ = long_range_energies(settings, frame, charges)
+        (slope,) = torch.autograd.grad(energy.sum(), frame[fields.POSITIONS])
+        energies[a, b], forces[a, b] = energy.detach().sum(), -slope.flatten()
+    for a, b in energies:
+        if a != b:
+            energies[a, b] = energies[a, b] - energies[a, a] - energies[b, b]
+            forces[a, b] = forces[a, b] - forces[a, a] - forces[b, b]
+    return torch.stack(list(energies.values())), torch.stack(list(forces.values()), dim=1)
+
+
+def equations(model: LESModel, frame: AtomsBatch, energy_scale: float) -> tuple[Tensor, Tensor]:
+    """Rows of the least-squares problem of one frame: one for the energy per atom, one for each force component."""
+    frame = dict(frame)
+    n_atoms = len(frame[fields.TYPES])
+    frame[fields.POSITIONS] = frame[fields.POSITIONS].detach().requires_grad_(True)
+    energy_row, force_rows = short_range_columns(model, frame)
+    n_weights = model.energy_head.linear.weight.numel()
+    # the constants stand outside of the scale
+    energy_row[:n_weights] *= energy_scale
+    force_rows = force_rows * energy_scale
+    if model.settings.long_range is not None:
+        energies, forces = long_range_columns(model, frame)
+        energy_row, force_rows = torch.cat([energy_row, energies]), torch.cat([force_rows, forces], dim=1)
+    rows, values = [], []
+    if LABEL_ENERGY in frame:
+        offset = model.element_energies[frame[fields.TYPES]].sum()
+        rows.append(energy_row.unsqueeze(0) * ENERGY_WEIGHT / n_atoms)
+        values.append((frame[LABEL_ENERGY] - offset) * ENERGY_WEIGHT / n_atoms)
+    if LABEL_FORCES in frame:
+        rows.append(force_rows)
+        values.append(frame[LABEL_FORCES].flatten())
+    return torch.cat(rows), torch.cat(values)
+
+
+def element_charges(products: Tensor, n_types: int) -> Tensor | None:
+    """Charges (n_types,) whose products come nearest to `products` (n_pairs,); None if no charges do."""
+    matrix = torch.zeros(n_types, n_types, dtype=torch.float64)
+    for (a, b), product in zip(charge_pairs(n_types), products, strict=True):
+        matrix[a, b] = matrix[b, a] = product
+    values, directions = torch.linalg.eigh(matrix)
+    if values[-1] <= 0:
+        return None
+    return directions[:, -1] * values[-1].sqrt()
+
+
+def fit_start(model: LESModel, frames: list[AtomsBatch]) -> Tensor | None:
+    """Sets the linear maps of the energy head and the element charges of `model` from `frames`.
+
+    The perceptrons start at zero output. Frames without forces and energies are of no use and raise nothing.
+
+    Returns:
+        the element charges (n_types,) in e, None for a short-range-only model or if the fit found none.
+    """
+    head = model.energy_head
+    n_types = len(model.settings.symbols)
+    energy_scale = float(head.output_scale)
+    n_weights = head.linear.weight.numel() + n_types
+    normal = torch.zeros((), dtype=torch.float64)
+    right = torch.zeros((), dtype=torch.float64)
+    n_rows = 0
+    for frame in frames:
+        rows, values = equations(model, frame, energy_scale)
+        normal, right = normal + rows.T @ rows, right + rows.T @ values
+        n_rows += len(rows)
+        if n_rows >= EQUATIONS_PER_UNKNOWN * rows.shape[1]:
+            break
+    scale = torch.diagonal(normal).clamp(min=1e-30).sqrt()
+    ridge = RIDGE * torch.eye(len(scale), dtype=torch.float64)
+    solution = torch.linalg.solve(normal / scale.unsqueeze(0) / scale.unsqueeze(1) + ridge, right / scale) / scale
+    with torch.no_grad():
+        head.linear.weight.copy_(solution[: n_weights - n_types].view_as(head.linear.weight))
+        head.constant.copy_(solution[n_weights - n_types : n_weights].view_as(head.constant))
+        head.output.weight.zero_()
+        if not isinstance(model.charge_head, Head):
+            return None
+        charges = element_charges(solution[n_weights:], n_types)
+        if charges is not None:
+            # further channels start from their small random charges
+            model.charge_head.constant[:, 0] = charges.to(head.mean.dtype)
+        model.charge_head.linear.weight.zero_()
+        model.charge_head.output.weight.zero_()
+        return charges
