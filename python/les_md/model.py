@@ -64,7 +64,7 @@ class LESModel(nn.Module):
             charge_head = Head(n_types, n_features, settings.hidden, self.n_channels, CHARGE_SCALE)
             # E_lr is even in the charges: starting at zero would leave them there
             with torch.no_grad():
-                charge_head.constant.normal_(0.0, 0.3)
+                charge_head.constant.normal_(0.0, 0.3 / CHARGE_SCALE)
             self.charge_head: nn.Module = charge_head
         else:
             self.charge_head = NoCharges()

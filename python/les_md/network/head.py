@@ -1,5 +1,7 @@
 """Heads: numbers per atom from invariant features. Energies and charges use the same form."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -17,11 +19,13 @@ class Head(nn.Module):
     output_scale: Tensor  # (n_outputs,)
     one_hot: Tensor  # (n_types, n_types)
 
-    def __init__(self, n_types: int, n_features: int, hidden: list[int], n_outputs: int, output_scale: float = 1.0) -> None:
+    def __init__(
+        self, n_types: int, n_features: int, hidden: list[int], n_outputs: int, output_scale: float = 1.0
+    ) -> None:
         super().__init__()
         widths = [n_features + n_types, *hidden]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        for n_in, n_out in itertools.pairwise(widths):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
         self.perceptron = nn.Sequential(*layers)
         self.output = nn.Linear(widths[-1], n_outputs, bias=False)
@@ -63,7 +67,7 @@ class Head(nn.Module):
         element = self.one_hot.index_select(0, types)
         linear = self.linear(inputs).view(types.size(0), -1, self.n_outputs) * element.unsqueeze(2)
         nonlinear = self.output(self.perceptron(torch.cat([inputs, element], dim=1)))
-        return self.constant.index_select(0, types) + (linear.sum(1) + nonlinear) * self.output_scale
+        return (linear.sum(1) + self.constant.index_select(0, types) + nonlinear) * self.output_scale
 
 
 #: Share of the mean variance below which a direction in feature space is not scaled up further.

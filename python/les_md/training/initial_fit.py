@@ -72,10 +72,7 @@ def equations(model: LESModel, frame: AtomsBatch, energy_scale: float) -> tuple[
     n_atoms = len(frame[fields.TYPES])
     frame[fields.POSITIONS] = frame[fields.POSITIONS].detach().requires_grad_(True)
     energy_row, force_rows = short_range_columns(model, frame)
-    n_weights = model.energy_head.linear.weight.numel()
-    # the constants stand outside of the scale
-    energy_row[:n_weights] *= energy_scale
-    force_rows = force_rows * energy_scale
+    energy_row, force_rows = energy_row * energy_scale, force_rows * energy_scale
     if model.settings.long_range is not None:
         energies, forces = long_range_columns(model, frame)
         energy_row, force_rows = torch.cat([energy_row, energies]), torch.cat([force_rows, forces], dim=1)
@@ -122,9 +119,9 @@ def fit_start(model: LESModel, frames: list[AtomsBatch]) -> Tensor | None:
         n_rows += len(rows)
         if n_rows >= EQUATIONS_PER_UNKNOWN * rows.shape[1]:
             break
-    scale = torch.diagonal(normal).clamp(min=1e-30).sqrt()
-    ridge = RIDGE * torch.eye(len(scale), dtype=torch.float64)
-    solution = torch.linalg.solve(normal / scale.unsqueeze(0) / scale.unsqueeze(1) + ridge, right / scale) / scale
+    size = torch.diagonal(normal).clamp(min=1e-30).sqrt()
+    ridge = RIDGE * torch.eye(len(size), dtype=torch.float64)
+    solution = torch.linalg.solve(normal / size.unsqueeze(0) / size.unsqueeze(1) + ridge, right / size) / size
     with torch.no_grad():
         head.linear.weight.copy_(solution[: n_weights - n_types].view_as(head.linear.weight))
         head.constant.copy_(solution[n_weights - n_types : n_weights].view_as(head.constant))
@@ -134,7 +131,8 @@ def fit_start(model: LESModel, frames: list[AtomsBatch]) -> Tensor | None:
         charges = element_charges(solution[n_weights:], n_types)
         if charges is not None:
             # further channels start from their small random charges
-            model.charge_head.constant[:, 0] = charges.to(head.mean.dtype)
+            scale = model.charge_head.output_scale[0]
+            model.charge_head.constant[:, 0] = charges.to(head.mean.dtype) / scale
         model.charge_head.linear.weight.zero_()
         model.charge_head.output.weight.zero_()
         return charges

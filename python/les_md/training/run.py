@@ -26,9 +26,9 @@ from les_md.model import LESModel
 from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.data import TrainingData
+from les_md.training.initial_fit import fit_start
 from les_md.training.labels import read_frames
 from les_md.training.report import errors_of, print_start, summary, write_report
-from les_md.training.initial_fit import fit_start
 from les_md.training.run_state import (
     CONFIG_FILE,
     MODEL_FILE,

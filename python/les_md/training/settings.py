@@ -135,7 +135,7 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(2, ge=1, description="frames of one step, over all processes together")
-    learning_rate: float = Field(0.01, gt=0)
+    learning_rate: float = Field(0.001, gt=0)
     schedule: ScheduleSettings = ScheduleSettings()
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")

@@ -1,0 +1,83 @@
+"""The least-squares start: element charges and linear maps from energies and forces alone."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from les_md import fields
+from les_md.batch import collate, frame_from_atoms
+from les_md.constants import COULOMB_CONSTANT, converged_k_cutoff
+from les_md.ewald import periodic_energy
+from les_md.forces import edge_vectors_of, evaluate
+from les_md.model import LESModel
+from les_md.settings import LongRangeSettings, ModelSettings
+from les_md.training.data import LABEL_ENERGY, LABEL_FORCES
+from les_md.training.initial_fit import element_charges, fit_start
+
+CHARGES = {"Na": 0.9, "Cl": -0.9}
+
+
+def salt_frame(seed: int) -> dict[str, torch.Tensor]:
+    """A distorted rock-salt cube of point charges that repel each other at short range, with energy and forces."""
+    rng = np.random.default_rng(seed)
+    grid = np.array([[i, j, k] for i in range(2) for j in range(2) for k in range(2)], dtype=float)
+    symbols = ["Na" if site.sum() % 2 == 0 else "Cl" for site in grid]
+    positions = 2.6 * grid + rng.normal(0.0, 0.25, grid.shape)
+    frame = frame_from_atoms(Atoms(symbols, positions=positions, cell=np.eye(3) * 5.2, pbc=True), ["Na", "Cl"], 4.0)
+    moving = frame[fields.POSITIONS].clone().requires_grad_(True)
+    lengths = edge_vectors_of(frame | {fields.POSITIONS: moving}).norm(dim=1)
+    q = torch.tensor([[CHARGES[symbol]] for symbol in symbols], dtype=torch.float64)
+    coulomb = periodic_energy(q, moving, frame[fields.CELL][0], 1.0, converged_k_cutoff(1.0), COULOMB_CONSTANT, True)
+    energy = coulomb + 2.0 * (1.0 - (lengths / 4.0) ** 2).pow(3).sum()
+    (slope,) = torch.autograd.grad(energy, moving)
+    return frame | {LABEL_ENERGY: energy.detach().reshape(1), LABEL_FORCES: -slope}
+
+
+def untrained(frames, long_range):
+    torch.manual_seed(0)
+    settings = ModelSettings(
+        symbols=["Na", "Cl"], cutoff=4.0, channels=8, n_radial=6, dtype="float64", long_range=long_range
+    )
+    model = LESModel(settings)
+    model.initialize_scales(collate(frames), 0.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [salt_frame(seed) for seed in range(60)]
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_finds_the_true_charges(frames, n_channels):
+    model = untrained(frames, LongRangeSettings(n_channels=n_channels))
+    charges = fit_start(model, frames)
+    charges = charges * torch.sign(charges[0])
+    assert charges.tolist() == pytest.approx([0.9, -0.9], abs=0.02)
+    predicted = evaluate(model, frames[0])[fields.LATENT_CHARGES]
+    assert predicted[:, 0].abs().tolist() == pytest.approx([0.9] * 8, abs=0.02)
+
+
+def test_starts_close_to_the_data(frames):
+    """The fit reproduces forces it has not seen far better than the untrained model does."""
+    unseen = collate([salt_frame(seed) for seed in range(100, 104)])
+    model = untrained(frames, LongRangeSettings())
+    before = (evaluate(model, unseen)[fields.FORCES] - unseen[LABEL_FORCES]).square().mean().sqrt()
+    fit_start(model, frames)
+    after = (evaluate(model, unseen)[fields.FORCES] - unseen[LABEL_FORCES]).square().mean().sqrt()
+    assert after < 0.1 * unseen[LABEL_FORCES].square().mean().sqrt()
+    assert after < 0.1 * before
+
+
+def test_short_range_only_has_no_charges(frames):
+    model = untrained(frames, None)
+    assert fit_start(model, frames) is None
+    assert evaluate(model, frames[0])[fields.LATENT_CHARGES].shape == (8, 0)
+
+
+def test_products_to_charges():
+    # pairs aa, ab, bb
+    charges = element_charges(torch.tensor([0.64, -0.32, 0.16], dtype=torch.float64), 2)
+    assert (charges * torch.sign(charges[0])).tolist() == pytest.approx([0.8, -0.4])
+    assert element_charges(torch.tensor([-1.0, 0.0, -1.0], dtype=torch.float64), 2) is None
