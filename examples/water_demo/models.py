@@ -63,10 +63,9 @@ def train(files: ModelFiles, settings: DemoSettings, frames: Path) -> None:
         shutil.copyfile(files.folder / "model.pt", temporary)
 
 
-def export(files: ModelFiles, frames: Path) -> None:
-    """Exports one trained model as the TorchScript file that every host loads, checked on the validation frames."""
-    check = frames / "validation.xyz"
-    run_in_terminal([PROGRAMS / "les-export", files.checkpoint, "--output", files.exported, "--check", check])
+def export(files: ModelFiles) -> None:
+    """Exports one trained model as the TorchScript file that every host loads, in float64 for dynamics without drift."""
+    run_in_terminal([PROGRAMS / "les-export", files.checkpoint, "--output", files.exported, "--dtype", "float64"])
 
 
 def run_in_terminal(command: list[str | Path]) -> None:

@@ -67,13 +67,13 @@ def stages(settings: DemoSettings, output: Path) -> list[Stage]:
             "export of the LES model (les-export)",
             [les.checkpoint],
             [les.exported],
-            lambda: export(les, frames),
+            lambda: export(les),
         ),
         Stage(
             "export of the short-range model (les-export)",
             [short_range.checkpoint],
             [short_range.exported],
-            lambda: export(short_range, frames),
+            lambda: export(short_range),
         ),
         Stage(
             "molecular dynamics in LAMMPS on 2 MPI ranks",

@@ -25,12 +25,13 @@ def random_atoms(n_atoms=12, length=7.0, seed=0, periodic=True, tilt=0.0):
 
 
 def random_model(seed=0, atoms=None, dtype="float64", **settings):
-    """A small model with random weights and feature scales taken from `atoms`."""
+    """A small model with random weights and feature scales taken from random structures and `atoms`."""
     torch.manual_seed(seed)
     chosen = {"cutoff": 3.5, "channels": 4, "n_radial": 4, "hidden": [8]} | settings
     model = LESModel(ModelSettings(symbols=["O", "H"], dtype=dtype, **chosen))
     model.set_offsets(torch.tensor([-400.0, -12.0]))
-    frames = [frame_from_atoms(atoms or random_atoms(), model.settings.symbols, model.settings.cutoff)]
+    structures = [random_atoms(seed=seed) for seed in range(10, 16)] + ([atoms] if atoms is not None else [])
+    frames = [frame_from_atoms(frame, model.settings.symbols, model.settings.cutoff) for frame in structures]
     model.initialize_scales(collate(frames))
     return model
 

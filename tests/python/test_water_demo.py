@@ -59,7 +59,7 @@ def classical_energies(frame: ase.Atoms, displacements: np.ndarray, folder: Path
     (folder / "in.energies").write_text(
         "units real\natom_style full\nread_data water.data\n"
         f"include {DEMO / 'spc_water.potential'}\n"
-        "thermo_style custom step pe\nthermo_modify norm no format float %.12f\n"
+        "thermo 1\nthermo_style custom step pe\nthermo_modify norm no format float %.12f\n"
         "rerun displaced.dump dump x y z box yes\n"
     )
     result = subprocess.run(
@@ -71,7 +71,8 @@ def classical_energies(frame: ase.Atoms, displacements: np.ndarray, folder: Path
         timeout=60,
         check=True,
     )
-    rows = [line.split() for line in result.stdout.splitlines()]
+    table = result.stdout[result.stdout.index("PotEng") : result.stdout.index("Loop time")]
+    rows = [line.split() for line in table.splitlines()]
     energies = [float(row[1]) for row in rows if len(row) == 2 and row[0].isdigit()]
     assert len(energies) == len(displacements)
     return np.array(energies) * ase.units.kcal / ase.units.mol

@@ -51,9 +51,9 @@ class Head(nn.Module):
                 self.inverse_scale[element] = 1.0 / torch.maximum(spread, floor)
             scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
             correlation = scaled.T.double() @ scaled.double() / len(scaled)
-            # C = U diag(v) U^T: U (v + floor)^{-1/2} U^T whitens what varies and leaves the rest small
+            # C = U diag(v) U^T: U diag(sqrt(v) / (v + floor)) U^T whitens what varies and drops what the data do not show
             values, directions = torch.linalg.eigh(correlation)
-            weights = (values.clamp(min=0.0) + WHITENING_FLOOR).rsqrt()
+            weights = values.clamp(min=0.0).sqrt() / (values + WHITENING_FLOOR)
             self.decorrelation.copy_((directions * weights) @ directions.T)
 
     def inputs(self, features: Tensor, types: Tensor) -> Tensor:
@@ -65,10 +65,10 @@ class Head(nn.Module):
         """`features` (n_atoms, n_features), `types` (n_atoms,) -> (n_atoms, n_outputs)."""
         inputs = self.inputs(features, types)
         element = self.one_hot.index_select(0, types)
-        linear = self.linear(inputs).view(types.size(0), -1, self.n_outputs) * element.unsqueeze(2)
+        linear = self.linear(inputs).view(types.size(0), self.one_hot.size(0), self.n_outputs) * element.unsqueeze(2)
         nonlinear = self.output(self.perceptron(torch.cat([inputs, element], dim=1)))
         return (linear.sum(1) + self.constant.index_select(0, types) + nonlinear) * self.output_scale
 
 
-#: Share of the mean variance below which a direction in feature space is not scaled up further.
+#: Variance, relative to that of one feature, below which a direction in feature space counts for less and less.
 WHITENING_FLOOR = 1e-4

@@ -51,7 +51,7 @@ def settings_of(tmp_path: Path) -> Callable[..., dict[str, Any]]:
                 "hidden": [8],
                 "dtype": "float64",
             },
-            "training": {"epochs": 4, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"},
+            "training": {"epochs": 4, "batch_size": 4, "learning_rate": 0.01, "initial_fit": False, "device": "cpu"},
             "output": str(tmp_path / output),
         }
         for name, section in sections.items():
