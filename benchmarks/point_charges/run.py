@@ -98,8 +98,8 @@ def run(command: list[str | Path], folder: Path, quiet: bool = False) -> None:
 def make_data(folder: Path, size: Size) -> None:
     """Writes training.xyz, validation.xyz (a tenth of the same run) and held_out.xyz (another run)."""
     frames = sample(folder / "training_run", size.n_training, 1, size)
-    validation = frames[5::10] if len(frames) > 5 else frames[-1:]
-    training = [frame for frame in frames if frame not in validation]
+    validation = frames[5::10]
+    training = [frame for index, frame in enumerate(frames) if index % 10 != 5]
     parts = {
         "training": training,
         "validation": validation,

@@ -64,7 +64,7 @@ def train(files: ModelFiles, settings: DemoSettings, frames: Path) -> None:
 
 
 def export(files: ModelFiles) -> None:
-    """Exports one trained model as the TorchScript file that every host loads, in float64 for dynamics without drift."""
+    """Exports one trained model for every host, in float64 for dynamics without drift."""
     run_in_terminal([PROGRAMS / "les-export", files.checkpoint, "--output", files.exported, "--dtype", "float64"])
 
 
