@@ -38,12 +38,12 @@ class Size:
     n_training: int
     n_held_out: int
     epochs: int
-    equilibration: int = 20_000  # steps of 1 fs
-    steps_between: int = 500
+    equilibration: int = 5_000  # steps of 1 fs
+    steps_between: int = 200
 
 
 SIZES = {
-    "short": Size(n_training=200, n_held_out=50, epochs=100),
+    "short": Size(n_training=200, n_held_out=50, epochs=80),
     "long": Size(n_training=900, n_held_out=100, epochs=400),
     "quick": Size(n_training=6, n_held_out=2, epochs=2, equilibration=500, steps_between=50),
 }

@@ -51,7 +51,7 @@ class Head(nn.Module):
                 self.inverse_scale[element] = 1.0 / torch.maximum(spread, floor)
             scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
             correlation = scaled.T.double() @ scaled.double() / len(scaled)
-            # C = U diag(v) U^T: U diag(sqrt(v) / (v + floor)) U^T whitens what varies and drops what the data do not show
+            # C = U diag(v) U^T: U diag(sqrt(v) / (v + floor)) U^T whitens what varies, drops what the data do not show
             values, directions = torch.linalg.eigh(correlation)
             weights = values.clamp(min=0.0).sqrt() / (values + WHITENING_FLOOR)
             self.decorrelation.copy_((directions * weights) @ directions.T)

@@ -25,6 +25,9 @@ RIDGE = 1e-8
 #: Weight of an energy per atom, relative to a force component; the order in which they matter in dynamics.
 ENERGY_WEIGHT = 10.0
 
+#: Columns times edges differentiated at once, some hundred bytes each.
+COLUMN_EDGES = 1_000_000
+
 
 def charge_pairs(n_types: int) -> list[tuple[int, int]]:
     """Pairs a <= b of elements, whose charge products are unknowns."""
@@ -41,8 +44,13 @@ def short_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Ten
     chosen = [types == element for element in range(n_types)]
     sums = torch.cat([inputs[rows].sum(0) for rows in chosen]).double()
     constants = torch.stack([rows.sum() for rows in chosen]).double()
-    (slopes,) = torch.autograd.grad(sums, positions, torch.eye(len(sums), dtype=sums.dtype), is_grads_batched=True)
-    forces = -slopes.reshape(len(sums), -1).T
+    # as many columns at once as fit into memory
+    width = max(1, COLUMN_EDGES // max(1, frame[fields.EDGE_INDEX].shape[1]))
+    slopes = [
+        torch.autograd.grad(sums, positions, directions, retain_graph=True, is_grads_batched=True)[0]
+        for directions in torch.eye(len(sums), dtype=sums.dtype).split(width)
+    ]
+    forces = -torch.cat(slopes).reshape(len(sums), -1).T
     return torch.cat([sums.detach(), constants]), torch.cat([forces, forces.new_zeros(len(forces), n_types)], dim=1)
 
 
