@@ -44,7 +44,7 @@ public:
                         std::vector<double>(static_cast<std::size_t>(r + rank), 100.0 * r + rank),
                     "all_to_all");
         }
-        if (rank == 0) utils::logmesg(lmp, "communicator works on {} ranks\n", size);
+        if (rank == 0) LAMMPS_NS::utils::logmesg(lmp, "communicator works on {} ranks\n", size);
     }
 
 private:
