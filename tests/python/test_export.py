@@ -126,9 +126,12 @@ def test_a_wrong_file_is_not_kept(frames, tmp_path, monkeypatch):
     model = random_model(atoms=frames[0])
     original = export.copy_model
 
+    copies = []
+
     def spoiled(model, dtype=None):
         copy = original(model, dtype)
-        if dtype == "float64":
+        copies.append(dtype)
+        if copies == [None, "float64"]:  # the copy that is written; the next one is what it is checked against
             with torch.no_grad():
                 copy.energy_head.linear.weight.mul_(1.001)
         return copy
