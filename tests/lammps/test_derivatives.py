@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from conftest import Lammps, box_script, evaluate_script, model_script, virial_of
+from lammps_runs import Lammps, box_script, evaluate_script, model_script, virial_of
 
 STEP = 1e-4  # angstrom, and relative strain
 

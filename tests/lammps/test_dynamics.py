@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from conftest import Lammps, box_script, model_script
+from lammps_runs import Lammps, box_script, model_script
 
 ModelFile = Callable[[str], Path]
 Structures = dict[str, ase.Atoms]

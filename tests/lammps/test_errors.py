@@ -11,7 +11,7 @@ import ase
 import numpy as np
 import pytest
 import torch
-from conftest import Lammps, box_script
+from lammps_runs import Lammps, box_script
 
 from les_md import fields
 from les_md.model_file import read_record

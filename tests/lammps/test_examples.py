@@ -10,7 +10,7 @@ from pathlib import Path
 import ase
 import ase.io
 import pytest
-from conftest import Lammps
+from lammps_runs import Lammps
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "lammps"
 

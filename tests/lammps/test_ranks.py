@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from conftest import (
+from lammps_runs import (
     Lammps,
     Outcome,
     assert_close,

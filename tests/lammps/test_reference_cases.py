@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from conftest import Lammps, assert_close, box_script, evaluate_script, virial_of
+from lammps_runs import Lammps, assert_close, box_script, evaluate_script, virial_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
 

@@ -5,7 +5,7 @@ import pytest
 from ase import units
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.verlet import VelocityVerlet
-from conftest import random_atoms, random_model
+from structures import random_atoms, random_model
 
 from les_md.ase import LESCalculator
 from les_md.errors import LESError

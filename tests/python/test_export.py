@@ -7,8 +7,8 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from structures import random_atoms, random_model
 
-from conftest import random_atoms, random_model
 from les_md import export, fields
 from les_md.ase import LESCalculator
 from les_md.charge_sign import parse_charge_sign

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from conftest import random_atoms, random_model
+from structures import random_atoms, random_model
 
 from les_md.batch import frame_from_atoms
 from les_md.forces import evaluate
