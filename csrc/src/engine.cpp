@@ -55,7 +55,6 @@ struct Engine::Implementation {
     Charges charges;
     std::unique_ptr<LongRangeSolver> periodic_solver, isolated_solver;
     LongRangeSolver* solver = nullptr;  // the one of the last evaluation
-    const std::vector<double> no_charges;
     LongRangeResult no_long_range;
     Results results;
 

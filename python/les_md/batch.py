@@ -5,6 +5,7 @@ One dictionary holds one or many systems, periodic and isolated mixed. Neighbour
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ase
@@ -62,14 +63,16 @@ def neighbour_list(positions: np.ndarray, cell: np.ndarray, periodic: bool, cuto
     return centres.astype(np.int64), neighbours.astype(np.int64), np.asarray(shifts, dtype=np.float64)
 
 
-def frame_from_atoms(atoms: ase.Atoms, symbols: list[str], cutoff: float, total_charge: float = 0.0) -> AtomsBatch:
+def frame_from_atoms(
+    atoms: ase.Atoms, symbols: list[str], cutoff: float, total_charge: float | None = None
+) -> AtomsBatch:
     """One frame as a batch of one system.
 
     Args:
         atoms: positions in angstrom; periodic in all directions or in none.
         symbols: chemical symbols in type order.
         cutoff: neighbour radius, angstrom.
-        total_charge: e, used by models that neutralize.
+        total_charge: e, used by models that neutralize; None takes the model's own, stored as NaN.
     """
     periodic = is_periodic(atoms)
     positions = np.asarray(atoms.positions, dtype=np.float64)
@@ -86,7 +89,7 @@ def frame_from_atoms(atoms: ase.Atoms, symbols: list[str], cutoff: float, total_
         fields.PERIODIC: torch.tensor([periodic]),
         fields.SYSTEM_IDX: torch.zeros(len(atoms), dtype=torch.int64),
         fields.N_ATOMS: torch.tensor([len(atoms)]),
-        fields.TOTAL_CHARGE: torch.tensor([float(total_charge)], dtype=torch.float64),
+        fields.TOTAL_CHARGE: torch.tensor([math.nan if total_charge is None else total_charge], dtype=torch.float64),
         fields.EDGE_INDEX: torch.from_numpy(np.stack([centres, neighbours])),
         fields.CELL_SHIFTS: torch.from_numpy(shifts.copy()),
     }

@@ -13,7 +13,7 @@ CELL = "cell"  # (n_systems, 3, 3), angstrom, rows are lattice vectors, float64
 PERIODIC = "periodic"  # (n_systems,), bool: periodic in all directions, or isolated
 SYSTEM_IDX = "system_idx"  # (n_atoms,), which system an atom belongs to
 N_ATOMS = "n_atoms"  # (n_systems,)
-TOTAL_CHARGE = "total_charge"  # (n_systems,), e
+TOTAL_CHARGE = "total_charge"  # (n_systems,), e; NaN: that of the model's settings
 EDGE_INDEX = "edge_index"  # (2, n_edges), sorted by centre
 CELL_SHIFTS = "cell_shifts"  # (n_edges, 3), whole multiples of the cell rows, stored as float64
 

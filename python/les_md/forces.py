@@ -30,10 +30,10 @@ def edge_vectors_of(batch: AtomsBatch) -> Tensor:
 
 
 def total_charge_of(settings: LongRangeSettings, total_charge: Tensor) -> Tensor:
-    """Charge per channel (n_channels,): the frame's own, in the first channel, unless the settings spread it."""
+    """Charge per channel (n_channels,): the frame's own, in the first channel; NaN takes that of the settings."""
+    if bool(torch.isnan(total_charge)):
+        return torch.tensor(settings.total_charge or [0.0] * settings.n_channels, dtype=torch.float64)
     target = torch.zeros(settings.n_channels, dtype=torch.float64)
-    if settings.total_charge is not None and float(total_charge) == 0.0:
-        return torch.tensor(settings.total_charge, dtype=torch.float64)
     target[0] = float(total_charge)
     return target
 

@@ -85,8 +85,8 @@ class EnginePredictor:
         self._path = path
         self._options: dict[str, Any] = {"device": device, "threads": threads}
         # the total charge belongs to an engine, so there is one for each that occurs
-        self._engines = {0.0: Engine(path, **self._options)}
-        record = self._engines[0.0].record
+        self._engines: dict[float | None, Engine] = {None: Engine(path, **self._options)}
+        record = self._engines[None].record
         self.symbols = list(record["symbols"])
         self.cutoff = float(record["cutoff"])
         self.charge_scale = float(record["atomic_charge"]["scale"])
@@ -95,7 +95,8 @@ class EnginePredictor:
     def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
         """Predictions for `frames` (one system each), in order."""
         for frame in frames:
-            total_charge = float(frame[fields.TOTAL_CHARGE])
+            given = float(frame[fields.TOTAL_CHARGE])
+            total_charge = None if np.isnan(given) else given
             if total_charge not in self._engines:
                 self._engines[total_charge] = Engine(self._path, total_charge=total_charge, **self._options)
             output = self._engines[total_charge].compute(

@@ -10,6 +10,8 @@ from reference_cases import load_case, write_case_model
 from les_md.constants import COULOMB_CONSTANT, converged_k_cutoff
 from les_md.engine import Engine
 from les_md.ewald import isolated_energy, neutralize, periodic_energy, self_energy
+from les_md.forces import total_charge_of
+from les_md.settings import LongRangeSettings
 
 
 def pair(distance):
@@ -120,3 +122,9 @@ def test_neutralize():
     charges = torch.randn(5, 2, dtype=torch.float64)
     total = torch.tensor([1.0, -0.5], dtype=torch.float64)
     torch.testing.assert_close(neutralize(charges, total).sum(0), total)
+
+
+def test_total_charge_of_a_frame_comes_before_that_of_the_settings():
+    settings = LongRangeSettings(n_channels=2, neutrality=True, total_charge=[1.0, -0.5])
+    for frame, expected in ((math.nan, [1.0, -0.5]), (0.0, [0.0, 0.0]), (2.0, [2.0, 0.0])):
+        assert total_charge_of(settings, torch.tensor(frame)).tolist() == expected

@@ -27,7 +27,7 @@ class LabelledFrame:
     energy: float | None
     forces: np.ndarray | None  # (n_atoms, 3)
     stress: np.ndarray | None  # (3, 3)
-    total_charge: float
+    total_charge: float | None  # e; None: that of the model's settings
 
 
 def read_atoms(path: Path) -> list[ase.Atoms]:
@@ -113,7 +113,7 @@ def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings) -> La
     energy = read_label(atoms, "energy", settings.energy_key, (1,))
     forces = read_label(atoms, "forces", settings.forces_key, (len(atoms), 3))
     stress = _stress(atoms, settings, periodic)
-    total_charge = 0.0
+    total_charge: float | None = None
     if settings.total_charge_key is not None:
         value = read_label(atoms, "total charge", settings.total_charge_key, (1,))
         if value is None:

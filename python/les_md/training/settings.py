@@ -27,7 +27,7 @@ class DataSettings(Settings):
     forces_key: str | None = Field(None, description="default: `forces` or `REF_forces`, eV/angstrom")
     stress_key: str | None = Field(None, description="default: `stress` or `REF_stress`, eV/angstrom^3")
     virial_key: str | None = Field(None, description="read virials (-stress x volume, eV) in place of stresses")
-    total_charge_key: str | None = Field(None, description="total charge of a frame, e; default 0")
+    total_charge_key: str | None = Field(None, description="total charge of a frame, e; default: that of the model")
     element_energies: dict[str, float] | None = Field(None, description="eV per atom; default: least squares")
     allow_lone_atoms: bool = Field(False, description="accept frames in which an atom has no neighbour")
 
