@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
         train(settings, resume=options.resume, overwrite=options.overwrite)
     except LESError:
         if process_rank() != 0:
-            sys.exit(1)  # the first process reports the same mistake
+            # the first process reports the same mistake; Lightning would end it first if this one failed
+            sys.exit(0)
         raise
 
 
