@@ -77,6 +77,7 @@ void PairLES::init_style() {
     implementation_->units = *les_lammps::units_of_style(update->unit_style);
     make_engine();
     request_neighbours();
+    implementation_->described = false;
     if (atom->q_flag && !writes_q())
         print(std::string("the charges q are left to kspace_style ") + force->kspace_style +
               "; fix pair has the latent charges");
@@ -87,7 +88,7 @@ void PairLES::make_engine() {
     if (self.engine) return;
     les_lammps::run_on_all_ranks(
         lmp, [&] { self.engine = std::make_unique<les::Engine>(*self.file, self.options, self.communicator); });
-    self.described = false;
+    self.printed_description.clear();
 }
 
 void PairLES::request_neighbours() {
@@ -139,10 +140,21 @@ void PairLES::compute(int eflag, int vflag) {
     add_forces();
     tally_energy_and_virial();
     store_charges();
+    print_long_range();
+}
+
+/// Warnings as they come; the solver in the first step of a run, if it is not the one printed last.
+void PairLES::print_long_range() {
+    auto& self = *implementation_;
+    for (const std::string& sentence : self.engine->take_warnings())
+        if (comm->me == 0) error->warning(FLERR, "pair_style les: " + sentence);
 
     if (self.described) return;
     self.described = true;
-    print("long-range energy: " + self.engine->long_range_description());
+    const std::string description = self.engine->long_range_description();
+    if (description == self.printed_description) return;
+    self.printed_description = description;
+    print("long-range energy: " + description);
 }
 
 double PairLES::memory_usage() {

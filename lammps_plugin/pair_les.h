@@ -42,6 +42,7 @@ private:
     void tally_energy_and_virial();
     void add_forces();
     void store_charges();
+    void print_long_range();
 
     // What would give a wrong number, refused before the first step (pair_les_checks.cpp).
     void check_host() const;

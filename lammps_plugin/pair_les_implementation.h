@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "lammps_system.h"
@@ -36,7 +37,8 @@ struct PairLES::Implementation {
     std::vector<int> type_map;  ///< (ntypes + 1,) model type of every LAMMPS type, -1 for NULL
     std::unique_ptr<les::Engine> engine;
     const les::Results* results = nullptr;  ///< of the last step, owned by the engine
-    bool described = false;                 ///< the long-range solver has been printed
+    bool described = false;                 ///< the long-range solver has been looked at in this run
+    std::string printed_description;        ///< of the long-range solver, what the user has seen last
     AtomRows charges, potentials, atomic_charges;
     int trigger = 0;  ///< fix pair may set it; the values are there after every step anyway
 };

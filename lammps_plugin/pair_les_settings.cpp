@@ -1,6 +1,7 @@
 // Commands of the input script that set up pair style les: pair_style with its keywords, pair_coeff with the model.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -37,29 +38,85 @@ std::optional<double> number_in(const std::string& text) {
     return value;
 }
 
+/// Whole of `text` as a whole number of at most nine digits.
+std::optional<int> whole_number_in(const std::string& text) {
+    const std::optional<double> value = number_in(text);
+    if (!value || std::abs(*value) >= 1e9 || *value != std::floor(*value)) return std::nullopt;
+    return static_cast<int>(*value);
+}
+
+using Values = std::vector<std::string>;
+
 struct Keyword {
     const char* name;
+    std::size_t n_values;
     const char* expected;
-    bool (*apply)(les::EngineOptions& options, const std::string& value);  ///< false: value not as expected
+    bool (*apply)(les::EngineOptions& options, const Values& values);  ///< false: values not as expected
 };
 
+// What a number or word may be is known to the engine, which says so for every host; here they are only read.
 constexpr Keyword keywords[] = {
-    {"device", "cpu, cuda or cuda:N",
-     [](les::EngineOptions& options, const std::string& value) {
-         options.device = value;
-         return value == "cpu" || value == "cuda" || value.rfind("cuda:", 0) == 0;
+    {"device", 1, "cpu, cuda or cuda:N",
+     [](les::EngineOptions& options, const Values& values) {
+         options.device = values[0];
+         return values[0] == "cpu" || values[0] == "cuda" || values[0].rfind("cuda:", 0) == 0;
      }},
-    {"threads", "a whole number of torch threads a rank, at least 1",
-     [](les::EngineOptions& options, const std::string& value) {
-         const std::optional<double> threads = number_in(value);
-         if (!threads || *threads < 1 || *threads > 4096 || *threads != std::floor(*threads)) return false;
-         options.threads = static_cast<int>(*threads);
+    {"threads", 1, "a whole number of torch threads a rank, at least 1",
+     [](les::EngineOptions& options, const Values& values) {
+         options.threads = whole_number_in(values[0]);
+         return options.threads && *options.threads >= 1 && *options.threads <= 4096;
+     }},
+    {"total_charge", 1, "a number of elementary charges",
+     [](les::EngineOptions& options, const Values& values) {
+         options.total_charge = number_in(values[0]);
+         return options.total_charge.has_value();
+     }},
+    {"solver", 1, "auto, mesh or direct",
+     [](les::EngineOptions& options, const Values& values) {
+         options.long_range.solver = values[0];
          return true;
      }},
-    {"total_charge", "a number of elementary charges",
-     [](les::EngineOptions& options, const std::string& value) {
-         options.total_charge = number_in(value);
-         return options.total_charge.has_value();
+    {"accuracy", 1, "a relative force error such as 1e-4",
+     [](les::EngineOptions& options, const Values& values) {
+         const std::optional<double> accuracy = number_in(values[0]);
+         options.long_range.accuracy = accuracy.value_or(0.0);
+         return accuracy.has_value();
+     }},
+    {"mesh", 3, "three whole numbers of mesh points",
+     [](les::EngineOptions& options, const Values& values) {
+         std::array<int, 3> points{};
+         for (std::size_t axis = 0; axis < 3; ++axis) {
+             const std::optional<int> count = whole_number_in(values[axis]);
+             if (!count) return false;
+             points[axis] = *count;
+         }
+         options.long_range.mesh = points;
+         return true;
+     }},
+    {"mesh_spacing", 1, "a number of angstrom",
+     [](les::EngineOptions& options, const Values& values) {
+         options.long_range.mesh_spacing = number_in(values[0]);
+         return options.long_range.mesh_spacing.has_value();
+     }},
+    {"interpolation_nodes", 1, "a whole number of mesh points an axis",
+     [](les::EngineOptions& options, const Values& values) {
+         options.long_range.interpolation_nodes = whole_number_in(values[0]);
+         return options.long_range.interpolation_nodes.has_value();
+     }},
+    {"window", 1, "kaiser_bessel or b_spline",
+     [](les::EngineOptions& options, const Values& values) {
+         options.long_range.window = values[0];
+         return true;
+     }},
+    {"mesh_dtype", 1, "float32 or float64",
+     [](les::EngineOptions& options, const Values& values) {
+         options.long_range.dtype = values[0];
+         return true;
+     }},
+    {"freeze_k_set", 1, "yes or no",
+     [](les::EngineOptions& options, const Values& values) {
+         options.long_range.freeze_k_set = values[0] == "yes";
+         return values[0] == "yes" || values[0] == "no";
      }},
 };
 
@@ -80,17 +137,20 @@ std::string keyword_names() {
 void PairLES::settings(int narg, char** arg) {
     les::EngineOptions options;
     options.threads = 1;  // ranks share the cores
-    for (int i = 0; i < narg; i += 2) {
+    for (int i = 0; i < narg;) {
         const Keyword* keyword = find_keyword(arg[i]);
         if (!keyword)
             error->all(FLERR, std::string("pair_style les: unknown keyword ") + arg[i] + ", expected one of " +
                                   keyword_names());
-        if (i + 1 == narg)
-            error->all(FLERR,
-                       std::string("pair_style les: keyword ") + arg[i] + " must be followed by " + keyword->expected);
-        if (!keyword->apply(options, arg[i + 1]))
+        const int next = std::min(narg, i + 1 + static_cast<int>(keyword->n_values));
+        const Values values(arg + i + 1, arg + next);
+        if (values.size() < keyword->n_values || !keyword->apply(options, values)) {
+            std::string got;
+            for (const std::string& value : values) got += " " + value;
             error->all(FLERR, std::string("pair_style les: keyword ") + arg[i] + " must be followed by " +
-                                  keyword->expected + ", got " + arg[i + 1]);
+                                  keyword->expected + ", got" + (got.empty() ? " nothing" : got));
+        }
+        i = next;
     }
     implementation_->options = options;
     implementation_->engine.reset();  // made again with the new options when the next run starts

@@ -56,6 +56,7 @@ struct Engine::Implementation {
     std::unique_ptr<LongRangeSolver> periodic_solver, isolated_solver;
     LongRangeSolver* solver = nullptr;  // the one of the last evaluation
     LongRangeResult no_long_range;
+    std::vector<std::string> warnings;
     Results results;
 
     Implementation(const ModelFile& file, const EngineOptions& options, std::shared_ptr<Communicator> domains)
@@ -70,8 +71,13 @@ struct Engine::Implementation {
             at::set_num_threads(*options.threads);
         }
         if (metadata.long_range) {
-            periodic_solver = make_ewald_solver(*metadata.long_range, metadata.n_channels);
+            LongRangeOptions periodic = options.long_range;
+            // a float32 network asks for no more than a float32 mesh gives, unless the user does
+            if (periodic.dtype.empty()) periodic.dtype = periodic.accuracy < 1e-6 ? "float64" : metadata.dtype;
+            periodic_solver = make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
             isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
+        } else if (options.long_range != LongRangeOptions{}) {
+            warnings.emplace_back("this model has no long-range energy: options of the long-range sum have no effect");
         }
     }
 
@@ -203,6 +209,14 @@ const Results& Engine::compute(const System& system) {
 
 const Results& Engine::compute(const System& system, const EdgeList& edges) {
     return with_one_line_errors([&]() -> const Results& { return implementation_->compute(system, &edges); });
+}
+
+std::vector<std::string> Engine::take_warnings() {
+    std::vector<std::string> warnings = std::exchange(implementation_->warnings, {});
+    if (implementation_->solver != nullptr) {
+        for (auto& text : implementation_->solver->take_warnings()) warnings.push_back(std::move(text));
+    }
+    return warnings;
 }
 
 std::string Engine::long_range_description() const {

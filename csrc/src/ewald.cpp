@@ -7,7 +7,9 @@
 #include <cmath>
 #include <complex>
 #include <cstdio>
+#include <utility>
 
+#include "lattice.h"
 #include "les/error.h"
 #include "les/long_range.h"
 
@@ -15,7 +17,6 @@ namespace les {
 
 namespace {
 
-constexpr double pi = 3.14159265358979323846;
 constexpr double converged_tolerance = 1e-9;
 
 /// Wave vectors n0, n1 fixed and n2 = lowest ... lowest + count - 1: one row of the sphere.
@@ -24,24 +25,23 @@ struct Row {
     std::size_t first;  // index of its first wave vector
 };
 
-double dot(const std::array<double, 3>& a, const std::array<double, 3>& b) {
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-}
-
-std::array<double, 3> cross(const std::array<double, 3>& a, const std::array<double, 3>& b) {
-    return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
-}
-
 class EwaldSolver final : public LongRangeSolver {
 public:
-    EwaldSolver(const LongRangeParameters& parameters, int n_channels)
-        : parameters_(parameters), channels_(static_cast<std::size_t>(n_channels)) {
+    EwaldSolver(const LongRangeParameters& parameters, int n_channels, bool freeze_k_set)
+        : parameters_(parameters), channels_(static_cast<std::size_t>(n_channels)), freeze_k_set_(freeze_k_set) {
         k_cutoff_ = parameters.k_cutoff.value_or(std::sqrt(-2.0 * std::log(converged_tolerance)) / parameters.smearing);
     }
 
     const LongRangeResult& compute(const System& system, const std::vector<double>& charges,
                                    Communicator& communicator) override {
-        if (!have_cell_ || system.cell != cell_) set_cell(system.cell);
+        if (!have_cell_ || system.cell != cell_) {
+            if (!have_cell_) first_cell_ = system.cell;
+            if (have_cell_ && parameters_.k_cutoff && !freeze_k_set_ && !warned_of_cell_) {
+                warned_of_cell_ = true;
+                warnings_.emplace_back(warning_of_moving_k_set);
+            }
+            set_cell(system.cell);
+        }
         tabulate_phases(system);
         sum_structure_factors(charges);
         communicator.allreduce_sum(structure_factors_.data(), static_cast<std::int64_t>(structure_factors_.size()));
@@ -54,16 +54,22 @@ public:
     std::string description() const override {
         char text[128];
         std::snprintf(text, sizeof(text), "direct sum, %zu k-vectors up to %.4g 1/angstrom%s", 2 * kernel_.size(),
-                      k_cutoff_, parameters_.k_cutoff ? "" : " (converged)");
+                      k_cutoff_,
+                      !parameters_.k_cutoff ? " (converged)"
+                      : freeze_k_set_       ? " of the first cell"
+                                            : "");
         return text;
     }
+
+    std::vector<std::string> take_warnings() override { return std::exchange(warnings_, {}); }
 
 private:
     LongRangeParameters parameters_;
     std::size_t channels_;
     double k_cutoff_ = 0.0, volume_ = 0.0;
-    bool have_cell_ = false;
-    Matrix3 cell_{}, reciprocal_{};  // rows of reciprocal_: b_a with b_a . a_b = 2 pi delta_ab
+    bool freeze_k_set_, have_cell_ = false, warned_of_cell_ = false;
+    std::vector<std::string> warnings_;
+    Matrix3 cell_{}, first_cell_{}, reciprocal_{};  // rows of reciprocal_: b_a with b_a . a_b = 2 pi delta_ab
     int reach_[3] = {0, 0, 0};
     std::vector<Row> rows_;
     std::vector<double> kernel_;             // w(k), one per wave vector
@@ -81,24 +87,26 @@ private:
     const double* phase(std::size_t atom, int axis) const { return phases_.data() + atom * stride_ + offset_[axis]; }
 
     void set_cell(const Matrix3& cell) {
-        const double determinant = dot(cell[0], cross(cell[1], cell[2]));
-        volume_ = std::abs(determinant);
+        volume_ = volume_of(cell);
+        reciprocal_ = reciprocal_of(cell);
         rows_.clear();
         kernel_.clear();
+        // the cell that decides which integer wave vectors belong to the sum
+        const Matrix3& members = freeze_k_set_ ? first_cell_ : cell;
+        const Matrix3 member_reciprocal = reciprocal_of(members);
         for (std::size_t a = 0; a < 3; ++a) {
-            reciprocal_[a] = cross(cell[(a + 1) % 3], cell[(a + 2) % 3]);
-            for (double& component : reciprocal_[a]) component *= 2.0 * pi / determinant;
             // |n_a| = |k . a_a| / 2 pi <= k_c |a_a| / 2 pi
-            reach_[a] = static_cast<int>(std::floor(k_cutoff_ * std::sqrt(dot(cell[a], cell[a])) / (2.0 * pi) + 1e-6));
+            reach_[a] = static_cast<int>(std::floor(k_cutoff_ * length(members[a]) / (2.0 * pi) + 1e-6));
         }
         const double limit = k_cutoff_ * k_cutoff_ * (1.0 + 1e-9);
         for (int n0 = 0; n0 <= reach_[0]; ++n0) {
             for (int n1 = n0 == 0 ? 0 : -reach_[1]; n1 <= reach_[1]; ++n1) {
                 Row row{n0, n1, 0, 0, kernel_.size()};
                 for (int n2 = n0 == 0 && n1 == 0 ? 1 : -reach_[2]; n2 <= reach_[2]; ++n2) {
-                    const auto k = wave_vector(n0, n1, n2);
+                    const Vector3 member = wave_vector(member_reciprocal, n0, n1, n2);
+                    if (dot(member, member) > limit) continue;
+                    const Vector3 k = wave_vector(reciprocal_, n0, n1, n2);
                     const double k_sq = dot(k, k);
-                    if (k_sq > limit) continue;
                     if (row.count++ == 0) row.lowest = n2;
                     kernel_.push_back(std::exp(-0.5 * parameters_.smearing * parameters_.smearing * k_sq) / k_sq);
                 }
@@ -108,13 +116,6 @@ private:
         structure_factors_.resize(2 * channels_ * kernel_.size());
         cell_ = cell;
         have_cell_ = true;
-    }
-
-    std::array<double, 3> wave_vector(int n0, int n1, int n2) const {
-        std::array<double, 3> k{};
-        for (std::size_t axis = 0; axis < 3; ++axis)
-            k[axis] = n0 * reciprocal_[0][axis] + n1 * reciprocal_[1][axis] + n2 * reciprocal_[2][axis];
-        return k;
     }
 
     void tabulate_phases(const System& system) {
@@ -184,7 +185,7 @@ private:
                     squared +=
                         std::norm(std::complex<double>(real_part(channel)[index], imaginary_part(channel)[index]));
                 }
-                const auto k = wave_vector(row.n0, row.n1, row.lowest + n);
+                const auto k = wave_vector(reciprocal_, row.n0, row.n1, row.lowest + n);
                 const double energy = 2.0 * prefactor() * kernel_[index] * squared;
                 const double slope = 2.0 / dot(k, k) + parameters_.smearing * parameters_.smearing;
                 for (std::size_t a = 0; a < 3; ++a) {
@@ -262,8 +263,9 @@ double self_energy_of_unit_charge(const LongRangeParameters& parameters) {
     return 2.0 * pi * parameters.coulomb_constant / (parameters.smearing * std::pow(2.0 * pi, 1.5));
 }
 
-std::unique_ptr<LongRangeSolver> make_ewald_solver(const LongRangeParameters& parameters, int n_channels) {
-    return std::make_unique<EwaldSolver>(parameters, n_channels);
+std::unique_ptr<LongRangeSolver> make_ewald_solver(const LongRangeParameters& parameters, int n_channels,
+                                                   bool freeze_k_set) {
+    return std::make_unique<EwaldSolver>(parameters, n_channels, freeze_k_set);
 }
 
 }  // namespace les

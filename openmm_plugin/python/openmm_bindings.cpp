@@ -6,6 +6,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <vector>
 
 #include "LESForce.h"
 #include "openmm/OpenMMException.h"
@@ -52,6 +56,15 @@ py::array_t<double> virial(Address force, Address context) {
     return result;
 }
 
+/// `name(force)` and `set_name(force, value)` of one setting.
+template <class Got, class Value>
+void bindSetting(py::module_& module, const std::string& name, Got (LESForce::*get)() const,
+                 void (LESForce::*set)(Value)) {
+    module.def(name.c_str(), [get](Address force) -> std::decay_t<Got> { return (lesForce(force).*get)(); });
+    module.def(("set_" + name).c_str(),
+               [set](Address force, const std::decay_t<Value>& value) { (lesForce(force).*set)(value); });
+}
+
 void throwAsLESError(std::exception_ptr exception) {
     try {
         if (exception) std::rethrow_exception(exception);
@@ -75,13 +88,17 @@ PYBIND11_MODULE(_openmm, module) {
     });
     module.def("set_periodic",
                [](Address force, bool periodic) { lesForce(force).setUsesPeriodicBoundaryConditions(periodic); });
-    module.def("device", [](Address force) { return lesForce(force).getDevice(); });
-    module.def("set_device", [](Address force, const std::string& device) { lesForce(force).setDevice(device); });
-    module.def("threads", [](Address force) { return lesForce(force).getThreads(); });
-    module.def("set_threads", [](Address force, std::optional<int> threads) { lesForce(force).setThreads(threads); });
-    module.def("total_charge", [](Address force) { return lesForce(force).getTotalCharge(); });
-    module.def("set_total_charge",
-               [](Address force, std::optional<double> totalCharge) { lesForce(force).setTotalCharge(totalCharge); });
+    bindSetting(module, "device", &LESForce::getDevice, &LESForce::setDevice);
+    bindSetting(module, "threads", &LESForce::getThreads, &LESForce::setThreads);
+    bindSetting(module, "total_charge", &LESForce::getTotalCharge, &LESForce::setTotalCharge);
+    bindSetting(module, "solver", &LESForce::getSolver, &LESForce::setSolver);
+    bindSetting(module, "accuracy", &LESForce::getAccuracy, &LESForce::setAccuracy);
+    bindSetting(module, "window", &LESForce::getWindow, &LESForce::setWindow);
+    bindSetting(module, "interpolation_nodes", &LESForce::getInterpolationNodes, &LESForce::setInterpolationNodes);
+    bindSetting(module, "mesh_spacing", &LESForce::getMeshSpacing, &LESForce::setMeshSpacing);  // nm
+    bindSetting(module, "mesh", &LESForce::getMesh, &LESForce::setMesh);
+    bindSetting(module, "mesh_dtype", &LESForce::getMeshDtype, &LESForce::setMeshDtype);
+    bindSetting(module, "freeze_k_set", &LESForce::getFreezeKSet, &LESForce::setFreezeKSet);
     module.def("model_name", [](Address force) { return lesForce(force).getModel().name(); });
     module.def("metadata_json", [](Address force) { return lesForce(force).getModel().metadata().json; });
     module.def("n_channels", [](Address force) { return lesForce(force).getNumChannels(); });
@@ -101,6 +118,6 @@ PYBIND11_MODULE(_openmm, module) {
         },
         "kJ/mol");
     module.def("long_range_description", [](Address force, Address context) {
-        return lesForce(force).getLongRangeDescription(contextAt(context));
+        return evaluated([&] { return lesForce(force).getLongRangeDescription(contextAt(context)); });
     });
 }

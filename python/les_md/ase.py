@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,17 @@ class LESCalculator(Calculator):
     e, scaled to physical charges, `dipole` (3,) e angstrom (isolated systems, about the origin of the coordinates).
     `results` also holds `latent_charges` (n_atoms, n_channels), `short_range_energy` and `long_range_energy`.
 
+    After the first evaluation one line on stderr says how the long-range energy is summed and how accurately;
+    `engine.long_range_description` has it for the last evaluation.
+
     Args:
         model: exported file (`les-export model.pt`).
         device: "cpu", or "cuda" with a CUDA build of torch.
         threads: threads of the engine; None leaves torch's setting.
         total_charge: e, for models trained with neutrality; None takes the model's own.
+        solver, accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype, freeze_k_set: how the long-range
+            energy of a periodic system is summed, as for `les_md.engine.Engine`; the spacing is in angstrom.
+        keywords: go to ASE's Calculator.
     """
 
     implemented_properties: list[str] = [  # noqa: RUF012 - as the base class declares it
@@ -40,10 +48,33 @@ class LESCalculator(Calculator):
         device: str = "cpu",
         threads: int | None = None,
         total_charge: float | None = None,
+        *,
+        solver: str = "auto",
+        accuracy: float = 1e-4,
+        window: str = "kaiser_bessel",
+        interpolation_nodes: int | None = None,
+        mesh_spacing: float | None = None,
+        mesh: Iterable[int] | None = None,
+        mesh_dtype: str | None = None,
+        freeze_k_set: bool = False,
         **keywords: Any,
     ) -> None:
         super().__init__(**keywords)
-        self.engine = Engine(model, device=device, threads=threads, total_charge=total_charge)
+        self.engine = Engine(
+            model,
+            device=device,
+            threads=threads,
+            total_charge=total_charge,
+            solver=solver,
+            accuracy=accuracy,
+            window=window,
+            interpolation_nodes=interpolation_nodes,
+            mesh_spacing=mesh_spacing,
+            mesh=mesh,
+            mesh_dtype=mesh_dtype,
+            freeze_k_set=freeze_k_set,
+        )
+        self._described = self.engine.record["long_range"] is None
         self.charge_scale = float(self.engine.record["atomic_charge"]["scale"])
 
     def calculate(
@@ -63,6 +94,9 @@ class LESCalculator(Calculator):
                 )
         types = self.engine.types_of(system.get_chemical_symbols())
         results = self.engine.compute(system.positions, types, np.asarray(system.cell), periodic)
+        if not self._described:
+            print(f"LESCalculator: long-range energy: {self.engine.long_range_description}", file=sys.stderr)
+            self._described = True
         charges = results["latent_charges"].sum(axis=1) * self.charge_scale
         self.results = {
             "energy": results["energy"],

@@ -6,6 +6,11 @@
 from __future__ import annotations
 
 import json
+import operator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,8 +49,70 @@ def load_core() -> ModuleType:
     return _core
 
 
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, Real):
+        raise TypeError
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError
+    return bool(value)
+
+
+def _mesh(value: Iterable[Any]) -> tuple[int, int, int]:
+    first, second, third = (operator.index(points) for points in value)
+    return first, second, third
+
+
+#: Options of the long-range solver by name: what reads a value, and what a value of that kind is called.
+_LONG_RANGE_OPTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "solver": (_word, "'auto', 'mesh' or 'direct'"),
+    "accuracy": (_number, "a number"),
+    "window": (_word, "'kaiser_bessel' or 'b_spline'"),
+    "interpolation_nodes": (operator.index, "a whole number or None"),
+    "mesh_spacing": (_number, "a number or None"),
+    "mesh": (_mesh, "three whole numbers or None"),
+    "mesh_dtype": (_word, "'float32', 'float64' or None"),
+    "freeze_k_set": (_flag, "True or False"),
+}
+_MAY_BE_NONE = {"interpolation_nodes", "mesh_spacing", "mesh", "mesh_dtype"}
+
+
+def long_range_option(name: str, value: Any) -> Any:
+    """`value` as the engine takes option `name` of the long-range solver; raises LESError if it is of another kind.
+
+    Which words and numbers can be used is checked by the engine, for every host alike.
+    """
+    read, expected = _LONG_RANGE_OPTIONS[name]
+    if value is None and name in _MAY_BE_NONE:
+        return None
+    try:
+        return read(value)
+    except (TypeError, ValueError):
+        raise LESError(f"`{name}` must be {expected}, got {value!r:.60}") from None
+
+
+@contextmanager
+def unrelated_frames() -> Iterator[None]:
+    """For evaluations of frames that are no trajectory: a change of the cell between them is worth no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="this model sums wave vectors up to its own k_cutoff")
+        yield
+
+
 class Engine:
     """Energy, forces, virial and charges of one model.
+
+    What the user should know of an evaluation, such as that the wave vectors of a model with a `k_cutoff` change with
+    the cell, comes once as a UserWarning.
 
     Args:
         model: path of an exported file, or its bytes.
@@ -53,6 +120,19 @@ class Engine:
         threads: threads of network and sums; None leaves torch's setting.
         total_charge: e, for models trained with neutrality; None takes the model's own.
         skin: angstrom; the neighbour list is searched anew when an atom has moved more than half of it.
+        solver: how the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", whichever is
+            expected to be faster for the first system evaluated.
+        accuracy: rms force error of the mesh over the rms force of the same charges placed at random, 1e-8 to 1e-2.
+        window: what spreads charges on the mesh, "kaiser_bessel" or "b_spline".
+        interpolation_nodes: mesh points per axis that one charge is spread on; None chooses them.
+        mesh_spacing: angstrom, largest distance of mesh points along a lattice vector; None chooses it.
+        mesh: three numbers of mesh points along the lattice vectors; None takes them from the spacing.
+        mesh_dtype: precision of mesh and transforms, "float32" or "float64"; None takes that of the network, or
+            float64 where the accuracy needs it.
+        freeze_k_set: True keeps the wave vectors of the first cell for a model with a `k_cutoff`.
+
+    Raises:
+        LESError: the model, the device or an option cannot be used.
     """
 
     def __init__(
@@ -62,14 +142,34 @@ class Engine:
         threads: int | None = None,
         total_charge: float | None = None,
         skin: float = 0.5,
+        *,
+        solver: str = "auto",
+        accuracy: float = 1e-4,
+        window: str = "kaiser_bessel",
+        interpolation_nodes: int | None = None,
+        mesh_spacing: float | None = None,
+        mesh: Iterable[int] | None = None,
+        mesh_dtype: str | None = None,
+        freeze_k_set: bool = False,
     ) -> None:
+        long_range = {
+            "solver": solver,
+            "accuracy": accuracy,
+            "window": window,
+            "interpolation_nodes": interpolation_nodes,
+            "mesh_spacing": mesh_spacing,
+            "mesh": mesh,
+            "mesh_dtype": mesh_dtype,
+            "freeze_k_set": freeze_k_set,
+        }
+        long_range = {name: long_range_option(name, value) for name, value in long_range.items()}
         self._core = load_core()
         try:
             if isinstance(model, bytes):
                 self._file = self._core.ModelFile.from_bytes(model, "in memory")
             else:
                 self._file = self._core.ModelFile.from_path(str(model))
-            self._engine = self._core.Engine(self._file, device, threads, total_charge, skin)
+            self._engine = self._core.Engine(self._file, device, threads, total_charge, skin, **long_range)
         except self._core.EngineError as error:
             raise LESError(str(error)) from None
         self.record: dict[str, Any] = json.loads(self._file.metadata_json)
@@ -97,10 +197,7 @@ class Engine:
             node_energies and atom_energies (n_atoms,) eV, the latter with q phi / 2; latent_charges and potentials
             (n_atoms, n_channels) in e and V.
         """
-        try:
-            return self._engine.compute(positions, types, np.eye(3) if cell is None else cell, periodic)
-        except self._core.EngineError as error:
-            raise LESError(str(error)) from None
+        return self._evaluated(self._engine.compute, positions, types, np.eye(3) if cell is None else cell, periodic)
 
     def compute_with_edges(
         self,
@@ -112,12 +209,18 @@ class Engine:
         n_local: int,
     ) -> dict[str, Any]:
         """Evaluates with given edges (centres, neighbours, cell_shifts), as a host with its own list does."""
+        return self._evaluated(self._engine.compute_with_edges, positions, types, cell, periodic, *edges, n_local)
+
+    def _evaluated(self, compute: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
         try:
-            return self._engine.compute_with_edges(positions, types, cell, periodic, *edges, n_local)
+            results = compute(*arguments)
         except self._core.EngineError as error:
             raise LESError(str(error)) from None
+        for sentence in self._engine.take_warnings():
+            warnings.warn(sentence, UserWarning, stacklevel=3)
+        return results
 
     @property
     def long_range_description(self) -> str:
-        """What the last evaluation summed."""
+        """One line on the long-range sum of the last evaluation: solver, mesh, window, accuracy; "none" before it."""
         return str(self._engine.long_range_description)

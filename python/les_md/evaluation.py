@@ -109,6 +109,8 @@ def main(arguments: list[str] | None = None) -> None:
     symbols = np.hstack([frame.atoms.get_chemical_symbols() for frame in labelled])
     table = _charge_table(symbols, sign * np.hstack(charges), sets.get("charges"), predictor) if has_charges else []
     _print(errors, table, sign, len(labelled), options.model)
+    if isinstance(predictor, EnginePredictor) and predictor.long_range_description is not None:
+        print(f"long-range energy: {predictor.long_range_description}")
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
         _write(options, errors, table, sign, sets)
@@ -133,6 +135,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--born-charges-key", metavar="KEY", help="key of reference Born charges, 9 numbers an atom")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="threads (default: torch's)")
+    parser.add_argument(
+        "--solver",
+        choices=("auto", "mesh", "direct"),
+        help="how exported files sum the long-range energy of periodic frames (default: auto, the faster one)",
+    )
+    parser.add_argument(
+        "--accuracy",
+        type=float,
+        help="relative force error of the mesh, 1e-8 to 1e-2, for exported files (default: 1e-4)",
+    )
     parser.add_argument("--batch-size", type=int, default=4, help="frames evaluated together, for checkpoints")
     return parser
 
@@ -146,8 +158,11 @@ def _predictor(options: argparse.Namespace, exported: bool) -> Predictor:
         if options.threads < 1:
             raise LESError(f"--threads must be at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
+    long_range = {name: value for name in ("solver", "accuracy") if (value := getattr(options, name)) is not None}
     if exported:
-        return EnginePredictor(options.model, options.device, options.threads)
+        return EnginePredictor(options.model, options.device, options.threads, **long_range)
+    if long_range:
+        raise LESError(f"--{next(iter(long_range))} is for exported files; write one with `les-export {options.model}`")
     model, _ = load_checkpoint(options.model)
     return CheckpointPredictor(model.to(options.device), options.batch_size)
 

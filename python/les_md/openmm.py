@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from les_md.batch import types_of
-from les_md.engine import check_versions
+from les_md.engine import check_versions, long_range_option
 from les_md.errors import LESError
 from les_md.export import torchscript
 from les_md.model_file import read_record
@@ -98,6 +98,10 @@ def _context_address(context: Any) -> int:
     return int(context.this)
 
 
+def _in_nanometre(value: Any) -> Any:
+    return value.value_in_unit(openmm.unit.nanometer) if openmm.unit.is_quantity(value) else value
+
+
 def _in_kilojoule_per_mole(value: Any) -> Any:
     return openmm.unit.Quantity(value, openmm.unit.kilojoule_per_mole)
 
@@ -109,6 +113,9 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
     after a change call `context.reinitialize(preserveState=True)`. Methods that take a Context evaluate at its present
     positions and box vectors; if energy or forces were asked for there, they cost nothing more.
 
+    After the first evaluation in a Context one line on stderr says how the long-range energy is summed and how
+    accurately; `getLongRangeDescription` has it at any time. Warnings come on stderr too, each once.
+
     Args:
         model: path of a file of les-export, or its bytes.
         symbols_or_topology: chemical symbols of all particles of the System, or its openmm.app.Topology.
@@ -117,6 +124,16 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         device: "cpu", or "cuda" with a CUDA build.
         threads: threads of the network and the long-range sums; None leaves torch's setting.
         total_charge: e, instead of the model's own; only for models that neutralize.
+        solver: how the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", whichever is
+            expected to be faster for the first box.
+        accuracy: rms force error of the mesh over the rms force of the same charges placed at random, 1e-8 to 1e-2.
+        window: what spreads charges on the mesh, "kaiser_bessel" or "b_spline".
+        interpolation_nodes: mesh points per axis that one charge is spread on; None chooses them.
+        mesh_spacing: largest distance of mesh points along a box vector, a Quantity or a number in nm; None chooses it.
+        mesh: three numbers of mesh points along the box vectors; None takes them from the spacing.
+        mesh_dtype: precision of mesh and transforms, "float32" or "float64"; None takes that of the network, or
+            float64 where the accuracy needs it.
+        freeze_k_set: True keeps the wave vectors of the first box for a model with a `k_cutoff`.
 
     Raises:
         LESError: the file or an element cannot be used. Problems that show up with the System, as a wrong number of
@@ -131,6 +148,15 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         device: str = "cpu",
         threads: int | None = None,
         total_charge: float | None = None,
+        *,
+        solver: str = "auto",
+        accuracy: float = 1e-4,
+        window: str = "kaiser_bessel",
+        interpolation_nodes: int | None = None,
+        mesh_spacing: Any = None,
+        mesh: Iterable[int] | None = None,
+        mesh_dtype: str | None = None,
+        freeze_k_set: bool = False,
     ) -> None:
         symbols, is_periodic = _symbols_and_periodic(symbols_or_topology, periodic)
         self.this = _deserialized(_model_attributes(model), is_periodic).this
@@ -138,6 +164,14 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         self.setDevice(device)
         self.setThreads(threads)
         self.setTotalCharge(total_charge)
+        self.setSolver(solver)
+        self.setAccuracy(accuracy)
+        self.setWindow(window)
+        self.setInterpolationNodes(interpolation_nodes)
+        self.setMeshSpacing(mesh_spacing)
+        self.setMesh(mesh)
+        self.setMeshDtype(mesh_dtype)
+        self.setFreezeKSet(freeze_k_set)
 
     @staticmethod
     def isinstance(force: Any) -> bool:
@@ -194,6 +228,74 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         """Sets the total charge per channel in e; only for models that neutralize."""
         _openmm.set_total_charge(int(self.this), total_charge)
 
+    def getSolver(self) -> str:
+        """How the long-range energy of a periodic system is summed: "auto", "mesh" or "direct"."""
+        return str(_openmm.solver(int(self.this)))
+
+    def setSolver(self, solver: str) -> None:
+        """Sets how the long-range energy of a periodic system is summed."""
+        _openmm.set_solver(int(self.this), long_range_option("solver", solver))
+
+    def getAccuracy(self) -> float:
+        """Rms force error of the mesh over the rms force of the same charges placed at random."""
+        return float(_openmm.accuracy(int(self.this)))
+
+    def setAccuracy(self, accuracy: float) -> None:
+        """Sets the accuracy of the mesh, 1e-8 to 1e-2."""
+        _openmm.set_accuracy(int(self.this), long_range_option("accuracy", accuracy))
+
+    def getWindow(self) -> str:
+        """What spreads charges on the mesh: "kaiser_bessel" or "b_spline"."""
+        return str(_openmm.window(int(self.this)))
+
+    def setWindow(self, window: str) -> None:
+        """Sets what spreads charges on the mesh."""
+        _openmm.set_window(int(self.this), long_range_option("window", window))
+
+    def getInterpolationNodes(self) -> int | None:
+        """Mesh points per axis that one charge is spread on; None: chosen from the accuracy."""
+        return _openmm.interpolation_nodes(int(self.this))
+
+    def setInterpolationNodes(self, interpolation_nodes: int | None) -> None:
+        """Sets the mesh points per axis that one charge is spread on."""
+        value = long_range_option("interpolation_nodes", interpolation_nodes)
+        _openmm.set_interpolation_nodes(int(self.this), value)
+
+    def getMeshSpacing(self) -> Any:
+        """Largest distance of mesh points along a box vector, a Quantity in nm; None: chosen from the accuracy."""
+        spacing = _openmm.mesh_spacing(int(self.this))
+        return None if spacing is None else openmm.unit.Quantity(spacing, openmm.unit.nanometer)
+
+    def setMeshSpacing(self, mesh_spacing: Any) -> None:
+        """Sets the largest distance of mesh points along a box vector, a Quantity or a number in nm."""
+        value = long_range_option("mesh_spacing", _in_nanometre(mesh_spacing))
+        _openmm.set_mesh_spacing(int(self.this), value)
+
+    def getMesh(self) -> tuple[int, int, int] | None:
+        """Mesh points along the box vectors; None: taken from the spacing."""
+        mesh = _openmm.mesh(int(self.this))
+        return None if mesh is None else (mesh[0], mesh[1], mesh[2])
+
+    def setMesh(self, mesh: Iterable[int] | None) -> None:
+        """Sets the three numbers of mesh points along the box vectors."""
+        _openmm.set_mesh(int(self.this), long_range_option("mesh", mesh))
+
+    def getMeshDtype(self) -> str | None:
+        """Precision of mesh and transforms; None: that of the network, or float64 where the accuracy needs it."""
+        return _openmm.mesh_dtype(int(self.this))
+
+    def setMeshDtype(self, mesh_dtype: str | None) -> None:
+        """Sets the precision of mesh and transforms, "float32" or "float64"."""
+        _openmm.set_mesh_dtype(int(self.this), long_range_option("mesh_dtype", mesh_dtype))
+
+    def getFreezeKSet(self) -> bool:
+        """Whether a model with a `k_cutoff` keeps the wave vectors of the first box."""
+        return bool(_openmm.freeze_k_set(int(self.this)))
+
+    def setFreezeKSet(self, freeze_k_set: bool) -> None:
+        """Sets whether a model with a `k_cutoff` keeps the wave vectors of the first box."""
+        _openmm.set_freeze_k_set(int(self.this), long_range_option("freeze_k_set", freeze_k_set))
+
     def getModelName(self) -> str:
         """Path the model was read from."""
         return str(_openmm.model_name(int(self.this)))
@@ -221,7 +323,7 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         return _in_kilojoule_per_mole(_openmm.virial(int(self.this), _context_address(context)))
 
     def getLongRangeDescription(self, context: Any) -> str:
-        """How the long-range energy of the last evaluation was computed."""
+        """One line on how the long-range energy is summed: solver, mesh, window, accuracy."""
         return str(_openmm.long_range_description(int(self.this), _context_address(context)))
 
 
@@ -234,7 +336,7 @@ def _model_attributes(model: str | os.PathLike[str] | bytes) -> str:
 
 def _deserialized(model_attributes: str, periodic: bool) -> Any:
     """A new C++ LESForce without particles, wrapped as openmm.Force."""
-    xml = f'<Force type="LESForce" version="1" symbols="" usesPeriodic="{int(periodic)}" {model_attributes}/>'
+    xml = f'<Force type="LESForce" version="2" symbols="" usesPeriodic="{int(periodic)}" {model_attributes}/>'
     try:
         return openmm.XmlSerializer.deserialize(xml)
     except openmm.OpenMMException as error:

@@ -16,8 +16,8 @@ import torch
 
 from les_md import fields
 from les_md.batch import AtomsBatch, collate
-from les_md.engine import Engine
-from les_md.forces import evaluate
+from les_md.engine import Engine, unrelated_frames
+from les_md.forces import DIRECT_SUM, PeriodicSum, evaluate
 from les_md.model import LESModel
 from les_md.training.data import HAS_STRESS, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS
 
@@ -48,8 +48,9 @@ class Predictor(Protocol):
 class CheckpointPredictor:
     """Evaluates `model` in Python, `batch_size` frames at a time."""
 
-    def __init__(self, model: LESModel, batch_size: int = 4) -> None:
+    def __init__(self, model: LESModel, batch_size: int = 4, periodic_sum: PeriodicSum = DIRECT_SUM) -> None:
         self.model = model
+        self.periodic_sum = periodic_sum
         self.symbols = list(model.settings.symbols)
         self.cutoff = model.settings.cutoff
         self.charge_scale = model.settings.atomic_charge_scale
@@ -63,34 +64,41 @@ class CheckpointPredictor:
             chosen = frames[start : start + self.batch_size]
             batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
             with torch.enable_grad():
-                output = evaluate(self.model, batch, virial=bool(batch[fields.PERIODIC].any()))
+                virial = bool(batch[fields.PERIODIC].any())
+                output = evaluate(self.model, batch, virial=virial, periodic_sum=self.periodic_sum)
             arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in output.items()}
             ends = np.cumsum([int(frame[fields.N_ATOMS]) for frame in chosen])[:-1]
             forces = np.split(arrays[fields.FORCES], ends)
             charges = np.split(arrays[fields.LATENT_CHARGES], ends)
             for index, frame in enumerate(chosen):
-                virial = arrays[fields.VIRIAL][index]
                 yield Prediction(
                     energy=float(arrays[fields.ENERGY][index]),
                     forces=forces[index],
-                    stress=_stress(frame, virial),
+                    stress=_stress(frame, arrays[fields.VIRIAL][index]),
                     latent_charges=charges[index],
                 )
 
 
 class EnginePredictor:
-    """Evaluates the exported file at `path` with the compiled engine, one frame at a time."""
+    """Evaluates the exported file at `path` with the compiled engine, one frame at a time.
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+    `options` are keywords of Engine. `long_range_description` says how the long-range energy of the first frame was
+    summed, or of the first periodic one if there is any; None before an evaluation and for short-range models.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None, **options: Any) -> None:
         self._path = path
-        self._options: dict[str, Any] = {"device": device, "threads": threads}
+        self._options: dict[str, Any] = {"device": device, "threads": threads, **options}
+        self._described_periodic = False
+        self.long_range_description: str | None = None
         # the total charge belongs to an engine, so there is one for each that occurs
         self._engines: dict[float | None, Engine] = {None: Engine(path, **self._options)}
         record = self._engines[None].record
         self.symbols = list(record["symbols"])
         self.cutoff = float(record["cutoff"])
         self.charge_scale = float(record["atomic_charge"]["scale"])
-        self.neutrality = record["long_range"] is not None and bool(record["long_range"]["neutrality"])
+        self.has_long_range = record["long_range"] is not None
+        self.neutrality = self.has_long_range and bool(record["long_range"]["neutrality"])
 
     def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
         """Predictions for `frames` (one system each), in order."""
@@ -99,12 +107,17 @@ class EnginePredictor:
             total_charge = None if np.isnan(given) else given
             if total_charge not in self._engines:
                 self._engines[total_charge] = Engine(self._path, total_charge=total_charge, **self._options)
-            output = self._engines[total_charge].compute(
-                frame[fields.POSITIONS].numpy(),
-                frame[fields.TYPES].numpy().astype(np.int32),
-                frame[fields.CELL].numpy()[0],
-                bool(frame[fields.PERIODIC]),
-            )
+            engine, periodic = self._engines[total_charge], bool(frame[fields.PERIODIC])
+            with unrelated_frames():
+                output = engine.compute(
+                    frame[fields.POSITIONS].numpy(),
+                    frame[fields.TYPES].numpy().astype(np.int32),
+                    frame[fields.CELL].numpy()[0],
+                    periodic,
+                )
+            if self.has_long_range and (self.long_range_description is None or periodic > self._described_periodic):
+                self.long_range_description = engine.long_range_description
+                self._described_periodic = periodic
             yield Prediction(
                 energy=float(output[fields.ENERGY]),
                 forces=output[fields.FORCES],

@@ -157,6 +157,7 @@ def models() -> dict[str, LESModel]:
         "three_layers": make_model(long_range=LongRangeSettings(), n_layers=3),
         "two_channels": make_model(long_range=LongRangeSettings(n_channels=2)),
         "neutral": make_model(long_range=LongRangeSettings(neutrality=True)),
+        "own_cutoff": make_model(long_range=LongRangeSettings(k_cutoff=np.pi)),
         "short_range": make_model(long_range=None),
     }
 
@@ -225,6 +226,12 @@ read_data {name}.data
 neighbor 1.0 bin
 neigh_modify delay 0 every 1 check yes
 """
+
+
+#: For comparisons that are closer than the accuracy of the mesh.
+DIRECT = "solver direct"
+#: A mesh whose error does not show in a finite difference, whatever the box does.
+FIXED_MESH = "solver mesh mesh 24 24 24 accuracy 1e-6"
 
 
 def model_script(path: Path, keywords: str = "") -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from lammps_runs import Lammps, box_script, evaluate_script, model_script, virial_of
+from lammps_runs import DIRECT, FIXED_MESH, Lammps, box_script, evaluate_script, model_script, virial_of
 
 STEP = 1e-4  # angstrom, and relative strain
 
@@ -16,12 +16,12 @@ VOIGT = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "xy": (0, 1), "xz": (0, 2), "
 
 
 @pytest.mark.parametrize(
-    ("structure", "model", "units", "ranks"),
+    ("structure", "model", "units", "ranks", "solver"),
     [
-        ("triclinic", "plain", "metal", 2),
-        ("triclinic", "two_layers", "real", 1),
-        ("triclinic", "neutral", "metal", 1),
-        ("isolated", "two_channels", "real", 2),
+        ("triclinic", "plain", "metal", 2, FIXED_MESH),
+        ("triclinic", "two_layers", "real", 1, DIRECT),
+        ("triclinic", "neutral", "metal", 1, FIXED_MESH),
+        ("isolated", "two_channels", "real", 2, ""),
     ],
 )
 def test_forces(
@@ -32,10 +32,11 @@ def test_forces(
     model: str,
     units: str,
     ranks: int,
+    solver: str,
 ) -> None:
     """Central differences over every direction of an O and an H."""
     atoms = [1, 5]
-    script = box_script(structures[structure], lammps.folder, units) + model_script(model_file(model))
+    script = box_script(structures[structure], lammps.folder, units) + model_script(model_file(model), solver)
     script += evaluate_script()
     for atom in atoms:
         script += f"group moved id {atom}\n"
@@ -52,12 +53,12 @@ def test_forces(
 
 
 @pytest.mark.parametrize(
-    ("structure", "model", "units", "ranks"),
+    ("structure", "model", "units", "ranks", "solver"),
     [
-        ("triclinic", "plain", "metal", 2),
-        ("triclinic", "two_layers", "metal", 1),
-        ("triclinic", "neutral", "real", 1),
-        ("orthogonal", "two_channels", "metal", 2),
+        ("triclinic", "plain", "metal", 2, FIXED_MESH),
+        ("triclinic", "two_layers", "metal", 1, DIRECT),
+        ("triclinic", "neutral", "real", 1, DIRECT),
+        ("orthogonal", "two_channels", "metal", 2, FIXED_MESH),
     ],
 )
 def test_virial(
@@ -68,10 +69,11 @@ def test_virial(
     model: str,
     units: str,
     ranks: int,
+    solver: str,
 ) -> None:
     """Central differences over the six strains that keep the box in LAMMPS form."""
     cell = np.array(structures[structure].cell)
-    script = box_script(structures[structure], lammps.folder, units) + model_script(model_file(model))
+    script = box_script(structures[structure], lammps.folder, units) + model_script(model_file(model), solver)
     script += evaluate_script()
     if structure == "orthogonal":
         script += "undump all_atoms\nchange_box all triclinic\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from lammps_runs import Lammps, Outcome, assert_close, box_script, evaluate_script, model_script
+from lammps_runs import DIRECT, Lammps, Outcome, assert_close, box_script, evaluate_script, model_script
 from test_ranks import assert_as_in_python
 
 from les_md.model import LESModel
@@ -69,7 +69,7 @@ def test_null_types(
     # interleaved, so that owned atoms of the model do not come first in LAMMPS
     order = generator.permutation(len(everything))
     mixed = everything[order]
-    script = box_script(mixed, lammps.folder, symbols=["He", "O", "H"]) + f"pair_style {style} les zero 3.0\n"
+    script = box_script(mixed, lammps.folder, symbols=["He", "O", "H"]) + f"pair_style {style} les {DIRECT} zero 3.0\n"
     script += f"pair_coeff * * les {model_file(name)} NULL O H\npair_coeff 1 * zero\n"
     script += "fix charges all pair 1 les q 0\n" + evaluate_script()
     script += "write_dump all custom charges.txt id type q f_charges modify sort id format float %.16g\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
-from lammps_runs import Lammps, assert_close, box_script, evaluate_script, model_script
+from lammps_runs import DIRECT, Lammps, assert_close, box_script, evaluate_script, model_script
 
 from les_md.batch import frame_from_atoms
 from les_md.forces import evaluate
@@ -41,7 +41,7 @@ def test_charges(
 ) -> None:
     """`fix pair` gives charges and potentials per channel and the atomic charge, which is in `q` too."""
     n_channels = models[name].n_channels
-    script = box_script(structures["triclinic"], lammps.folder, "real") + model_script(model_file(name))
+    script = box_script(structures["triclinic"], lammps.folder, "real") + model_script(model_file(name), DIRECT)
     script += "fix les all pair 1 les latent_charges 0 potentials 1 q 1\n" + evaluate_script()
     script += "write_dump all custom charges.txt id q f_les[*] modify sort id format float %.16g\n"
     outcome = lammps.succeed(script, 2)

@@ -9,6 +9,7 @@ import ase
 import numpy as np
 import pytest
 from lammps_runs import (
+    DIRECT,
     Lammps,
     Outcome,
     assert_close,
@@ -72,7 +73,7 @@ def test_models_and_structures(
         name = f"{model}-{structure}-{units}"
         script += f"clear\nprint 'case {name}'\n"
         script += box_script(structures[structure], lammps.folder, units, name=name)
-        script += model_script(model_file(model)) + evaluate_script(name)
+        script += model_script(model_file(model), DIRECT) + evaluate_script(name)
     outcome = lammps.succeed(script, ranks).cases()
     for model, structure, units in cases:
         name = f"{model}-{structure}-{units}"
@@ -82,7 +83,7 @@ def test_models_and_structures(
 def test_wide_communication_cutoff(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
     """Message passing raises the communication cutoff where it is too small and says so."""
     box = box_script(structures["triclinic"], lammps.folder)
-    model = model_script(model_file("two_layers"))
+    model = model_script(model_file("two_layers"), DIRECT)
     raised = lammps.succeed(box + model + evaluate_script(), 2)
     kept = lammps.succeed(box + "comm_modify cutoff 9.0\n" + model + evaluate_script(), 2)
     assert "communication cutoff raised to 7 angstrom" in raised.output
@@ -96,7 +97,7 @@ def test_empty_ranks(
 ) -> None:
     """The atoms sit in a corner of the 60 angstrom box, so that ranks are left without any."""
     script = box_script(structures[structure], lammps.folder) + "displace_atoms all move -15 -15 -15\n"
-    outcome = lammps.succeed(script + model_script(model_file("neutral")) + evaluate_script(), 4)
+    outcome = lammps.succeed(script + model_script(model_file("neutral"), DIRECT) + evaluate_script(), 4)
     assert " 0 min" in next(line for line in outcome.output.splitlines() if line.startswith("Nlocal:"))
     assert_as_in_python(outcome, models["neutral"], structures[structure])
 
@@ -104,13 +105,13 @@ def test_empty_ranks(
 def test_one_atom_on_four_ranks(lammps: Lammps, models: Models, model_file: ModelFile) -> None:
     """One atom in a box smaller than the cutoff: its neighbours are its own images, and three ranks own nothing."""
     atoms = ase.Atoms("O", positions=[[0.4, 0.5, 0.6]], cell=np.diag([2.2, 2.4, 2.6]), pbc=True)
-    script = box_script(atoms, lammps.folder) + model_script(model_file("plain")) + evaluate_script()
+    script = box_script(atoms, lammps.folder) + model_script(model_file("plain"), DIRECT) + evaluate_script()
     assert_as_in_python(lammps.succeed(script, 4), models["plain"], atoms)
 
 
 def test_tiled_domains(lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures) -> None:
     script = box_script(structures["triclinic"], lammps.folder) + "comm_style tiled\nbalance 1.0 rcb\n"
-    outcome = lammps.succeed(script + model_script(model_file("two_layers")) + evaluate_script(), 4)
+    outcome = lammps.succeed(script + model_script(model_file("two_layers"), DIRECT) + evaluate_script(), 4)
     assert_as_in_python(outcome, models["two_layers"], structures["triclinic"])
 
 
@@ -121,7 +122,7 @@ def test_partitions(lammps: Lammps, models: Models, model_file: ModelFile, struc
         f"variable model world {model_file(names[0])} {model_file(names[1])}\nvariable dump world {' '.join(names)}\n"
     )
     script += box_script(structures["triclinic"], lammps.folder)
-    script += model_script(Path("${model}")) + evaluate_script("${dump}")
+    script += model_script(Path("${model}"), DIRECT) + evaluate_script("${dump}")
     lammps.succeed(script, 4, ["-partition", "2x2"])
     for partition, name in enumerate(names):
         log = Outcome(0, (lammps.folder / f"log.lammps.{partition}").read_text(), lammps.folder)
@@ -129,7 +130,7 @@ def test_partitions(lammps: Lammps, models: Models, model_file: ModelFile, struc
 
 
 def test_partitions_of_one_rank(lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures) -> None:
-    script = box_script(structures["triclinic"], lammps.folder) + model_script(model_file("plain"))
+    script = box_script(structures["triclinic"], lammps.folder) + model_script(model_file("plain"), DIRECT)
     lammps.succeed("variable dump world a b\n" + script + evaluate_script("${dump}"), 2, ["-partition", "2x1"])
     for partition, name in enumerate("ab"):
         log = Outcome(0, (lammps.folder / f"log.lammps.{partition}").read_text(), lammps.folder)
@@ -149,7 +150,7 @@ def test_settings(lammps: Lammps, models: Models, model_file: ModelFile, structu
 
 def test_another_model(lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures) -> None:
     """A second `pair_coeff` replaces the model."""
-    script = box_script(structures["triclinic"], lammps.folder) + model_script(model_file("plain"))
+    script = box_script(structures["triclinic"], lammps.folder) + model_script(model_file("plain"), DIRECT)
     script += "thermo_style custom step pe\nthermo_modify format float %.16g\nrun 0\n"
     script += f"pair_coeff * * {model_file('two_channels')} O H\nrun 0\n"
     frame = frame_from_atoms(structures["triclinic"], ["O", "H"], 3.0)

@@ -26,7 +26,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """model_file(dtype=..., n_channels=..., neutrality=...): path of the exported test model."""
+    """model_file(dtype=..., n_channels=..., neutrality=..., k_cutoff=...): path of the exported test model."""
     folder = tmp_path_factory.mktemp("models")
     made: dict[str, Path] = {}
 

@@ -21,10 +21,14 @@ KILOJOULE_PER_MOLE_PER_EV = (1 * unit.elementary_charge * unit.volt * unit.AVOGA
 TRICLINIC_CELL = np.array([[6.4, 0.0, 0.0], [1.1, 6.2, 0.0], [-0.9, 1.3, 6.3]])
 
 
-def make_model(dtype: str = "float64", n_channels: int = 1, neutrality: bool = False) -> LESModel:
+def make_model(
+    dtype: str = "float64", n_channels: int = 1, neutrality: bool = False, k_cutoff: float | None = None
+) -> LESModel:
     """A small model of H and O with random weights and element offsets."""
     torch.manual_seed(3)
-    long_range = LongRangeSettings(n_channels=n_channels, neutrality=neutrality) if n_channels else None
+    long_range = None
+    if n_channels:
+        long_range = LongRangeSettings(n_channels=n_channels, neutrality=neutrality, k_cutoff=k_cutoff)
     settings = ModelSettings(
         symbols=["H", "O"],
         cutoff=4.0,

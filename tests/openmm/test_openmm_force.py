@@ -30,7 +30,8 @@ def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 1e-4)])
 def test_agrees_with_the_python_model(model_file, platform, periodic, dtype, tolerance):
     atoms = waters(periodic)
-    force = LESForce(model_file(dtype=dtype, n_channels=2), atoms.get_chemical_symbols(), periodic=periodic)
+    model = model_file(dtype=dtype, n_channels=2)
+    force = LESForce(model, atoms.get_chemical_symbols(), periodic=periodic, solver="direct")
     context = make_context(atoms, force, platform=platform)
     got, expected = evaluate(context), python_model(atoms, dtype=dtype, n_channels=2)
     offsets = -8 * (2 * 13.6 + 432.5)
@@ -118,7 +119,7 @@ def test_periodic_images_do_not_matter(model_file, platform):
 
 def test_other_forces_and_groups_add_up(model_file, platform):
     atoms = waters(periodic=True)
-    les = LESForce(model_file(), atoms.get_chemical_symbols())
+    les = LESForce(model_file(), atoms.get_chemical_symbols(), solver="direct")
     les.setForceGroup(2)
     bond = openmm.HarmonicBondForce()
     bond.addBond(0, 3, 0.2, 1000.0)
@@ -145,7 +146,7 @@ def topology_of(atoms: ase.Atoms) -> openmm.app.Topology:
 @pytest.mark.parametrize("periodic", [True, False], ids=["box", "no box"])
 def test_topology_gives_symbols_and_periodicity(model_file, periodic):
     atoms = waters(periodic)
-    force = LESForce(model_file(), topology_of(atoms))
+    force = LESForce(model_file(), topology_of(atoms), solver="direct")
     assert force.usesPeriodicBoundaryConditions() is periodic
     assert force.getParticleSymbols() == atoms.get_chemical_symbols()
     context = make_context(atoms, force)

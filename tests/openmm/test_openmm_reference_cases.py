@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -31,10 +32,22 @@ def assert_close(got: Any, expected: Any, tolerance: float) -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
 @pytest.mark.parametrize("name", CASES)
 def test_les_force(tmp_path, platform, name, dtype, tolerance):
-    case = load_case(name)
+    assert_as_in_case(tmp_path, load_case(name), platform, dtype, tolerance, solver="direct")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+@pytest.mark.parametrize("name", [name for name in CASES if load_case(name)["cell"] is not None])
+def test_mesh(tmp_path, name, dtype, tolerance):
+    assert_as_in_case(tmp_path, load_case(name), "Reference", dtype, tolerance, solver="mesh", accuracy=0.1 * tolerance)
+
+
+def assert_as_in_case(
+    folder: Path, case: dict[str, Any], platform: str, dtype: str, tolerance: float, **options: Any
+) -> None:
+    """Every number of `case` through a LESForce with `options`."""
     atoms = atoms_of(case)
-    model = write_case_model(case, tmp_path / "case.les.pt", dtype)
-    force = LESForce(model, case["symbols"], periodic=case["cell"] is not None)
+    model = write_case_model(case, folder / "case.les.pt", dtype)
+    force = LESForce(model, case["symbols"], periodic=case["cell"] is not None, **options)
     context = make_context(atoms, force, platform=platform)
     got = evaluate(context)
     offsets = np.array(case["model"]["network"]["e0"])[

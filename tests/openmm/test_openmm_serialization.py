@@ -18,11 +18,37 @@ from les_md.openmm import LESForce
 
 
 def make_force(path) -> LESForce:
-    force = LESForce(path, waters(True).get_chemical_symbols(), threads=1, total_charge=1.0)
+    force = LESForce(
+        path,
+        waters(True).get_chemical_symbols(),
+        threads=1,
+        total_charge=1.0,
+        solver="mesh",
+        accuracy=3e-7,
+        window="b_spline",
+        interpolation_nodes=9,
+        mesh_spacing=0.0431,
+        mesh=(20, 24, 30),
+        mesh_dtype="float64",
+        freeze_k_set=True,
+    )
     force.setName("water model")
     force.setForceGroup(3)
     force.setUsesPeriodicBoundaryConditions(False)
     return force
+
+
+def long_range_settings(force: LESForce) -> list[object]:
+    return [
+        force.getSolver(),
+        force.getAccuracy(),
+        force.getWindow(),
+        force.getInterpolationNodes(),
+        force.getMeshSpacing(),
+        force.getMesh(),
+        force.getMeshDtype(),
+        force.getFreezeKSet(),
+    ]
 
 
 def assert_same(force: LESForce, other: LESForce) -> None:
@@ -34,6 +60,7 @@ def assert_same(force: LESForce, other: LESForce) -> None:
     assert other.getDevice() == force.getDevice()
     assert other.getThreads() == force.getThreads()
     assert other.getTotalCharge() == force.getTotalCharge()
+    assert long_range_settings(other) == long_range_settings(force)
     assert other.getModelName() == force.getModelName()
     assert other.getMetadata() == force.getMetadata()
 
@@ -45,6 +72,15 @@ def test_xml_keeps_everything(model_file):
     assert_same(force, LESForce.cast(other))
     assert openmm.XmlSerializer.serialize(other) == xml
     assert 'symbols="O H*2 O H*2' in xml
+
+
+def test_xml_of_version_1_is_read_with_the_default_solver(model_file):
+    plain = LESForce(model_file(), ["O", "H", "H"])
+    assert long_range_settings(plain) == ["auto", 1e-4, "kaiser_bessel", None, None, None, None, False]
+    xml = openmm.XmlSerializer.serialize(plain)
+    old = re.sub(r' (solver|accuracy|window|freezeKSet)="[^"]*"', "", xml.replace('version="2"', 'version="1"'))
+    assert "kaiser_bessel" not in old
+    assert_same(plain, LESForce.cast(openmm.XmlSerializer.deserialize(old)))
 
 
 def test_xml_does_not_need_the_model_file(model_file, tmp_path):
@@ -127,7 +163,7 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda xml: xml.replace('version="1"', 'version="2"'), "the XML has version 2, this les-md reads up to 1"),
+        (lambda xml: xml.replace('version="2"', 'version="3"'), "the XML has version 3, this les-md reads up to 2"),
         (lambda xml: re.sub(' model="[^"]*"', "", xml), "either `model` or `modelFile`, got none"),
         (lambda xml: xml.replace("<Force ", '<Force modelFile="a" '), "either `model` or `modelFile`, got both"),
         (lambda xml: re.sub(' model="....', ' model="....', xml), "`model` in the XML is not base64"),
@@ -135,8 +171,10 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
         (lambda xml: xml.replace('"sha256:', '"sha256:0'), "`contentHash` of the model in the XML must be sha256:0"),
         (lambda xml: xml.replace("O H*2 O", "O H*two O"), "`symbols` must be symbols or symbol.count, got H.two"),
         (lambda xml: xml.replace("O H*2 O", "O Xe*2 O"), "element Xe is not in model file"),
+        (lambda xml: xml.replace("20 24 30", "20 24"), "`mesh` must be three whole numbers, got 20 24"),
+        (lambda xml: xml.replace("20 24 30", "20 24 30.5"), "`mesh` must be three whole numbers, got 20 24 30.5"),
     ],
-    ids=["version", "no model", "two models", "base64", "checksum", "hash", "count", "element"],
+    ids=["version", "no model", "two models", "base64", "checksum", "hash", "count", "element", "mesh", "mesh number"],
 )
 def test_damaged_xml_is_refused(model_file, change, message):
     xml = openmm.XmlSerializer.serialize(make_force(model_file(neutrality=True)))

@@ -1,5 +1,7 @@
 """The ASE calculator: derivatives through ASE, and what it refuses."""
 
+import warnings
+
 import numpy as np
 import pytest
 from ase import units
@@ -67,3 +69,81 @@ def test_total_charge(file):
     atoms = random_atoms()
     atoms.calc = LESCalculator(file, total_charge=2.0)
     assert atoms.get_charges().sum() == pytest.approx(2.0)
+
+
+def test_mesh_gives_the_same_as_the_direct_sum(file):
+    atoms = random_atoms(n_atoms=12, tilt=0.3)
+    got = {}
+    for solver in ("mesh", "direct"):
+        atoms.calc = LESCalculator(file, solver=solver, accuracy=1e-6)
+        got[solver] = {
+            "energy": atoms.get_potential_energy(),
+            "long range": atoms.calc.results["long_range_energy"],
+            "forces": atoms.get_forces(),
+            "stress": atoms.get_stress(),
+            "charges": atoms.get_charges(),
+        }
+        assert ("mesh" in atoms.calc.engine.long_range_description) == (solver == "mesh")
+    for quantity, expected in got["direct"].items():
+        difference = np.abs(got["mesh"][quantity] - expected).max()
+        assert difference <= (5e-6 if quantity == "stress" else 3e-6) * np.abs(expected).max(), quantity
+    assert np.abs(got["mesh"]["forces"] - got["direct"]["forces"]).max() > 0
+
+
+def test_mesh_under_finite_differences(file):
+    """Forces and stress are derivatives of the energy of the mesh itself, far below its accuracy."""
+    atoms = random_atoms(n_atoms=6, tilt=0.4)
+    atoms.calc = LESCalculator(file, solver="mesh", accuracy=1e-6, mesh=(20, 20, 20))
+    forces, stress = atoms.get_forces(), atoms.get_stress()
+    np.testing.assert_allclose(calculate_numerical_forces(atoms, 1e-4), forces, atol=1e-5 * np.abs(forces).max())
+    np.testing.assert_allclose(calculate_numerical_stress(atoms, 1e-5), stress, atol=1e-5 * np.abs(stress).max())
+
+
+def test_long_range_sum_is_printed_once(file, capsys):
+    atoms = random_atoms()
+    atoms.calc = LESCalculator(file, solver="mesh", window="b_spline", interpolation_nodes=8, mesh_dtype="float32")
+    for _ in range(2):
+        atoms.rattle(0.01)
+        atoms.get_potential_energy()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"LESCalculator: long-range energy: {atoms.calc.engine.long_range_description}\n"
+    assert "float32" in printed.err
+    assert "spline" in printed.err
+
+
+@pytest.mark.parametrize("solver", ["mesh", "direct"])
+def test_own_cutoff_in_a_changing_cell_warns_once(tmp_path, solver):
+    atoms = random_atoms()
+    export_model(
+        random_model(atoms=atoms, long_range=LongRangeSettings(k_cutoff=np.pi)), tmp_path / "k.les.pt", [atoms]
+    )
+    for freeze in (False, True):
+        atoms = random_atoms()
+        atoms.calc = LESCalculator(tmp_path / "k.les.pt", solver=solver, freeze_k_set=freeze)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                atoms.get_potential_energy()
+                atoms.set_cell(atoms.cell * 1.01, scale_atoms=True)
+        assert [warning.category for warning in caught] == ([] if freeze else [UserWarning])
+        assert all("freeze_k_set" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"accuracy": 1.0}, "`accuracy` must be between 1e-8 and 1e-2, got 1"),
+        ({"accuracy": 1e-9}, "`accuracy` must be between 1e-8 and 1e-2, got 1e-09"),
+        ({"accuracy": 1e-7, "mesh_dtype": "float32"}, "float32 mesh reaches an `accuracy` of 1e-6 at best"),
+        ({"accuracy": None}, "`accuracy` must be a number, got None"),
+        ({"mesh": (4, 4)}, r"`mesh` must be three whole numbers or None, got \(4, 4\)"),
+        ({"mesh": (20, 20, 20.5)}, r"`mesh` must be three whole numbers or None, got \(20, 20, 20.5\)"),
+        ({"window": "gauss"}, "`window` must be kaiser_bessel or b_spline, got gauss"),
+        ({"solver": "fast"}, "`solver` must be auto, mesh or direct, got fast"),
+        ({"freeze_k_set": 1}, "`freeze_k_set` must be True or False, got 1"),
+    ],
+)
+def test_unusable_long_range_options(file, options, message):
+    with pytest.raises(LESError, match=message):
+        LESCalculator(file, **options)

@@ -60,7 +60,7 @@ def test_python(name, dtype):
 @PRECISIONS
 def test_engine(name, dtype, tmp_path):
     case = load_case(name)
-    engine = Engine(write_case_model(case, tmp_path / "m.les.pt", dtype))
+    engine = Engine(write_case_model(case, tmp_path / "m.les.pt", dtype), solver="direct")
     periodic = case["cell"] is not None
     types = engine.types_of(case["symbols"])
     cell = np.array(case["cell"] or np.eye(3))
@@ -73,7 +73,7 @@ def test_engine(name, dtype, tmp_path):
 def test_engine_with_host_edges(name, tmp_path):
     """The neighbours of a host, with pairs beyond the cutoff, give the same as the engine's own list."""
     case = load_case(name)
-    engine = Engine(write_case_model(case, tmp_path / "m.les.pt", "float64"))
+    engine = Engine(write_case_model(case, tmp_path / "m.les.pt", "float64"), solver="direct")
     atoms = atoms_of(case)
     frame = frame_from_atoms(atoms, case["model"]["symbols"], case["model"]["cutoff"] + 1.0)
     centres, neighbours = frame[fields.EDGE_INDEX].numpy()
@@ -89,7 +89,7 @@ def test_engine_with_host_edges(name, tmp_path):
 def test_ase(name, dtype, tmp_path):
     case = load_case(name)
     atoms = atoms_of(case)
-    atoms.calc = LESCalculator(write_case_model(case, tmp_path / "m.les.pt", dtype))
+    atoms.calc = LESCalculator(write_case_model(case, tmp_path / "m.les.pt", dtype), solver="direct")
     offsets = sum(case["model"]["network"]["e0"][case["model"]["symbols"].index(s)] for s in case["symbols"])
     assert_close(atoms.get_potential_energy(), case["energy"], dtype, abs(case["energy"] - offsets) + 1.0)
     assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "les/communicator.h"
+#include "les/long_range.h"
 #include "les/model_file.h"
 #include "les/system.h"
 
@@ -18,6 +19,7 @@ struct EngineOptions {
     std::optional<int> threads;          ///< threads of the network and the sums; none: leave torch's setting
     std::optional<double> total_charge;  ///< e, replaces the model's own; only for models that neutralize
     double skin = 0.5;                   ///< angstrom, reuse of the engine's own neighbour list
+    LongRangeOptions long_range;         ///< solver of periodic systems
 };
 
 class Engine {
@@ -36,8 +38,13 @@ public:
     /// Evaluates with the neighbours of the host; centres may be any atom inside the receptive field.
     const Results& compute(const System& system, const EdgeList& edges);
 
-    /// "direct sum, 1234 k-vectors up to 6.44 1/angstrom" of the last evaluation, for the host to print.
+    /// One line on the long-range sum of the last evaluation, for the host to print once: solver, mesh, window,
+    /// accuracy.
     std::string long_range_description() const;
+
+    /// Sentences the user should see once, such as that the wave vectors of a model change with the cell; each is
+    /// returned by one call only. Hosts ask after every evaluation.
+    std::vector<std::string> take_warnings();
 
 private:
     struct Implementation;

@@ -2,12 +2,14 @@
 // particles and how to run the model; the evaluation itself is in internal/LESForceImpl.h.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "internal/LESExport.h"
+#include "les/long_range.h"
 #include "les/model_file.h"
 #include "openmm/Context.h"
 #include "openmm/Force.h"
@@ -54,6 +56,44 @@ public:
     std::optional<double> getTotalCharge() const { return totalCharge; }
     void setTotalCharge(std::optional<double> totalCharge) { this->totalCharge = totalCharge; }
 
+    /**
+     * How the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", the default, which takes
+     * the one expected to be faster. Words and numbers that cannot be used are refused when a Context is created.
+     */
+    const std::string& getSolver() const { return longRange.solver; }
+    void setSolver(const std::string& solver) { longRange.solver = solver; }
+
+    /** Rms force error of the mesh over the rms force of the same charges placed at random, 1e-4 by default. */
+    double getAccuracy() const { return longRange.accuracy; }
+    void setAccuracy(double accuracy) { longRange.accuracy = accuracy; }
+
+    /** Window that spreads charges on the mesh, "kaiser_bessel" by default, or "b_spline". */
+    const std::string& getWindow() const { return longRange.window; }
+    void setWindow(const std::string& window) { longRange.window = window; }
+
+    /** Mesh points per axis that one charge is spread on; none: chosen from the accuracy. */
+    std::optional<int> getInterpolationNodes() const { return longRange.interpolation_nodes; }
+    void setInterpolationNodes(std::optional<int> nodes) { longRange.interpolation_nodes = nodes; }
+
+    /** Largest distance of mesh points along a box vector in nm; none: chosen from the accuracy. */
+    std::optional<double> getMeshSpacing() const { return meshSpacing; }
+    void setMeshSpacing(std::optional<double> spacing) { meshSpacing = spacing; }
+
+    /** Mesh points along the three box vectors; none: chosen from the spacing. */
+    std::optional<std::array<int, 3>> getMesh() const { return longRange.mesh; }
+    void setMesh(std::optional<std::array<int, 3>> mesh) { longRange.mesh = mesh; }
+
+    /** Precision of mesh and transforms, "float32" or "float64"; none: that of the network where it is enough. */
+    std::optional<std::string> getMeshDtype() const;
+    void setMeshDtype(std::optional<std::string> dtype) { longRange.dtype = dtype.value_or(""); }
+
+    /** True: a model with a k-space cutoff keeps the wave vectors of the first box while the box changes. */
+    bool getFreezeKSet() const { return longRange.freeze_k_set; }
+    void setFreezeKSet(bool freeze) { longRange.freeze_k_set = freeze; }
+
+    /** The eight settings above, in the units of the engine. */
+    les::LongRangeOptions getLongRangeOptions() const;
+
     /** Charge channels of the model, 0 for a short-range-only model. */
     int getNumChannels() const { return model->metadata().n_channels; }
 
@@ -65,7 +105,7 @@ public:
     double getLongRangeEnergy(OpenMM::Context& context) const;
     /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`. */
     std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
-    /** How the long-range energy of the last evaluation in `context` was computed, in words. */
+    /** How the long-range energy is computed at the present positions and box of `context`, in words. */
     std::string getLongRangeDescription(OpenMM::Context& context) const;
 
 protected:
@@ -80,6 +120,8 @@ private:
     std::string device = "cpu";
     std::optional<int> threads;
     std::optional<double> totalCharge;
+    les::LongRangeOptions longRange;    // without the spacing
+    std::optional<double> meshSpacing;  // nm
 };
 
 /** Throws OpenMMException in one sentence unless the loaded OpenMM and torch are those the plugin was built with. */

@@ -29,6 +29,17 @@ void LESForce::checkSymbols(const std::vector<std::string>& symbols) const {
     withOpenMMErrors([&] { return model->types_of(symbols); });
 }
 
+les::LongRangeOptions LESForce::getLongRangeOptions() const {
+    les::LongRangeOptions options = longRange;
+    if (meshSpacing) options.mesh_spacing = *meshSpacing * units::angstromPerNm;
+    return options;
+}
+
+std::optional<std::string> LESForce::getMeshDtype() const {
+    if (longRange.dtype.empty()) return std::nullopt;
+    return longRange.dtype;
+}
+
 OpenMM::ForceImpl* LESForce::createImpl() const { return new LESForceImpl(*this); }
 
 namespace {
@@ -61,7 +72,9 @@ std::vector<Vec3> LESForce::getVirial(Context& context) const {
 }
 
 std::string LESForce::getLongRangeDescription(Context& context) const {
-    return dynamic_cast<LESForceImpl&>(getImplInContext(context)).longRangeDescription();
+    auto& impl = dynamic_cast<LESForceImpl&>(getImplInContext(context));
+    impl.evaluateAtPresentState(getContextImpl(context));
+    return impl.longRangeDescription();
 }
 
 }  // namespace LESPlugin

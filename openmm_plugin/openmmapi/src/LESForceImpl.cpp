@@ -2,6 +2,8 @@
 // and takes forces back, so there is no platform code here.
 #include "internal/LESForceImpl.h"
 
+#include <iostream>
+#include <sstream>
 #include <utility>
 
 #include "internal/LESErrors.h"
@@ -55,6 +57,7 @@ void LESForceImpl::initialize(ContextImpl& context) {
         options.device = owner.getDevice();
         options.threads = owner.getThreads();
         options.total_charge = owner.getTotalCharge();
+        options.long_range = owner.getLongRangeOptions();
         engine = std::make_unique<les::Engine>(owner.getModel(), options);
     });
     CustomCPPForceImpl::initialize(context);
@@ -92,7 +95,19 @@ const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vect
     system.periodic = periodic;
     const PythonLockRelease release;
     results = &withOpenMMErrors([&]() -> const les::Results& { return engine->compute(system); });
+    printLongRange();
     return *results;
+}
+
+/// The long-range sum once for each Context, and warnings as they come. To stderr, because reporters write tables to
+/// stdout, and each line in one piece, because Contexts may run in several threads.
+void LESForceImpl::printLongRange() {
+    std::ostringstream lines;
+    if (!described && owner.getNumChannels() > 0)
+        lines << "LESForce: long-range energy: " << engine->long_range_description() << '\n';
+    described = true;
+    for (const std::string& sentence : engine->take_warnings()) lines << "LESForce: warning: " << sentence << '\n';
+    if (!lines.str().empty()) std::cerr << lines.str() << std::flush;
 }
 
 }  // namespace LESPlugin

@@ -1,7 +1,9 @@
-// The XML of a LESForce, version 1: settings as properties, particle symbols with repetitions counted, the model file
-// in base64 with its checksum and content hash, which are checked on reading.
+// The XML of a LESForce, version 2: settings as properties, particle symbols with repetitions counted, the model file
+// in base64 with its checksum and content hash, which are checked on reading. Version 1 has no settings of the
+// long-range solver and is read with their defaults.
 #include "LESForceProxy.h"
 
+#include <array>
 #include <charconv>
 #include <cstdint>
 #include <memory>
@@ -20,7 +22,7 @@ namespace LESPlugin {
 
 namespace {
 
-constexpr int newestVersion = 1;
+constexpr int newestVersion = 2;
 
 /// "O H*2 O H*2" for O H H O H H.
 std::string textFromSymbols(const std::vector<std::string>& symbols) {
@@ -85,6 +87,42 @@ les::ModelFile modelFromNode(const SerializationNode& node) {
     return model;
 }
 
+std::array<int, 3> meshFromText(const std::string& text) {
+    std::array<int, 3> mesh{};
+    std::istringstream numbers(text);
+    for (int& points : mesh) numbers >> points;
+    std::string rest;
+    if (!numbers || numbers >> rest) {
+        throw OpenMMException("LESForce: `mesh` must be three whole numbers, got " + text);
+    }
+    return mesh;
+}
+
+void writeLongRangeOptions(const LESForce& force, SerializationNode& node) {
+    node.setStringProperty("solver", force.getSolver());
+    node.setDoubleProperty("accuracy", force.getAccuracy());
+    node.setStringProperty("window", force.getWindow());
+    if (force.getInterpolationNodes()) node.setIntProperty("interpolationNodes", *force.getInterpolationNodes());
+    if (force.getMeshSpacing()) node.setDoubleProperty("meshSpacing", *force.getMeshSpacing());
+    if (const auto mesh = force.getMesh()) {
+        node.setStringProperty(
+            "mesh", std::to_string((*mesh)[0]) + ' ' + std::to_string((*mesh)[1]) + ' ' + std::to_string((*mesh)[2]));
+    }
+    if (force.getMeshDtype()) node.setStringProperty("meshDtype", *force.getMeshDtype());
+    node.setBoolProperty("freezeKSet", force.getFreezeKSet());
+}
+
+void readLongRangeOptions(const SerializationNode& node, LESForce& force) {
+    force.setSolver(node.getStringProperty("solver", force.getSolver()));
+    force.setAccuracy(node.getDoubleProperty("accuracy", force.getAccuracy()));
+    force.setWindow(node.getStringProperty("window", force.getWindow()));
+    if (node.hasProperty("interpolationNodes")) force.setInterpolationNodes(node.getIntProperty("interpolationNodes"));
+    if (node.hasProperty("meshSpacing")) force.setMeshSpacing(node.getDoubleProperty("meshSpacing"));
+    if (node.hasProperty("mesh")) force.setMesh(meshFromText(node.getStringProperty("mesh")));
+    if (node.hasProperty("meshDtype")) force.setMeshDtype(node.getStringProperty("meshDtype"));
+    force.setFreezeKSet(node.getBoolProperty("freezeKSet", force.getFreezeKSet()));
+}
+
 }  // namespace
 
 LESForceProxy::LESForceProxy() : SerializationProxy("LESForce") {}
@@ -99,6 +137,7 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     node.setStringProperty("device", force.getDevice());
     if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
+    writeLongRangeOptions(force, node);
     node.setStringProperty("modelName", force.getModel().name());
     node.setStringProperty("contentHash", force.getModel().metadata().content_hash);
     node.setStringProperty("modelChecksum", checksum(force.getModel().bytes()));
@@ -121,6 +160,7 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     force->setDevice(node.getStringProperty("device", force->getDevice()));
     if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));
+    readLongRangeOptions(node, *force);
     return force.release();
 }
 

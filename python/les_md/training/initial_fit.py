@@ -13,7 +13,7 @@ from torch import Tensor
 
 from les_md import fields
 from les_md.batch import AtomsBatch
-from les_md.forces import edge_vectors_of, long_range_energies
+from les_md.forces import DIRECT_SUM, PeriodicSum, edge_vectors_of, long_range_energies
 from les_md.model import LESModel
 from les_md.network import Head
 from les_md.training.data import LABEL_ENERGY, LABEL_FORCES
@@ -54,7 +54,7 @@ def short_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Ten
     return torch.cat([sums.detach(), constants]), torch.cat([forces, forces.new_zeros(len(forces), n_types)], dim=1)
 
 
-def long_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Tensor]:
+def long_range_columns(model: LESModel, frame: AtomsBatch, periodic_sum: PeriodicSum) -> tuple[Tensor, Tensor]:
     """Energy (n_pairs,) and forces (n_atoms * 3, n_pairs) of unit products of element charges."""
     assert model.settings.long_range is not None
     settings = model.settings.long_range.model_copy(update={"neutrality": False})
@@ -64,7 +64,7 @@ def long_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Tens
     for a, b in charge_pairs(one_hot.shape[1]):
         # E(q_a + q_b) - E(q_a) - E(q_b) = 2 B(a, b), the term that goes with q_a q_b
         charges = one_hot[:, a : a + 1] if a == b else one_hot[:, a : a + 1] + one_hot[:, b : b + 1]
-        energy, _ = long_range_energies(settings, frame, charges)
+        energy, _ = long_range_energies(settings, frame, charges, periodic_sum)
         (slope,) = torch.autograd.grad(energy.sum(), frame[fields.POSITIONS])
         energies[a, b], forces[a, b] = energy.detach().sum(), -slope.flatten()
     for a, b in energies:
@@ -74,7 +74,9 @@ def long_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Tens
     return torch.stack(list(energies.values())), torch.stack(list(forces.values()), dim=1)
 
 
-def equations(model: LESModel, frame: AtomsBatch, energy_scale: float) -> tuple[Tensor, Tensor]:
+def equations(
+    model: LESModel, frame: AtomsBatch, energy_scale: float, periodic_sum: PeriodicSum = DIRECT_SUM
+) -> tuple[Tensor, Tensor]:
     """Rows of the least-squares problem of one frame: one for the energy per atom, one for each force component."""
     frame = dict(frame)
     n_atoms = len(frame[fields.TYPES])
@@ -82,7 +84,7 @@ def equations(model: LESModel, frame: AtomsBatch, energy_scale: float) -> tuple[
     energy_row, force_rows = short_range_columns(model, frame)
     energy_row, force_rows = energy_row * energy_scale, force_rows * energy_scale
     if model.settings.long_range is not None:
-        energies, forces = long_range_columns(model, frame)
+        energies, forces = long_range_columns(model, frame, periodic_sum)
         energy_row, force_rows = torch.cat([energy_row, energies]), torch.cat([force_rows, forces], dim=1)
     rows, values = [], []
     if LABEL_ENERGY in frame:
@@ -106,7 +108,7 @@ def element_charges(products: Tensor, n_types: int) -> Tensor | None:
     return directions[:, -1] * values[-1].sqrt()
 
 
-def fit_start(model: LESModel, frames: list[AtomsBatch]) -> Tensor | None:
+def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicSum = DIRECT_SUM) -> Tensor | None:
     """Sets the linear maps of the energy head and the element charges of `model` from `frames`.
 
     The perceptrons start at zero output. Frames without forces and energies are of no use and raise nothing.
@@ -122,7 +124,7 @@ def fit_start(model: LESModel, frames: list[AtomsBatch]) -> Tensor | None:
     right = torch.zeros((), dtype=torch.float64)
     n_rows = 0
     for frame in frames:
-        rows, values = equations(model, frame, energy_scale)
+        rows, values = equations(model, frame, energy_scale, periodic_sum)
         normal, right = normal + rows.T @ rows, right + rows.T @ values
         n_rows += len(rows)
         if n_rows >= EQUATIONS_PER_UNKNOWN * rows.shape[1]:

@@ -17,6 +17,7 @@ from les_md.predictions import CheckpointPredictor, Errors, parity_sets
 from les_md.training.data import TrainingData
 from les_md.training.run_state import MODEL_FILE, RunState
 from les_md.training.settings import TrainSettings, settings_record
+from les_md.training.trainer_module import periodic_sum_of
 
 
 def print_start(
@@ -36,9 +37,26 @@ def print_start(
     print(f"element energies (eV): {offsets}")
     processes = f", {settings.training.devices} processes" if settings.training.devices > 1 else ""
     print(f"{n_parameters} parameters, {settings.model.dtype}, on {accelerator}{processes}")
+    print_long_range(settings, dataset, accelerator)
     print(f"output in {settings.output}")
     if run.n_epochs:
         print(f"resuming after epoch {run.n_epochs} of {settings.training.epochs}", flush=True)
+
+
+def print_long_range(settings: TrainSettings, dataset: TrainingData, accelerator: str) -> None:
+    """Says how many of the periodic training frames go to the mesh."""
+    long_range = settings.model.long_range
+    frames = [frame for frame in dataset.train if bool(frame[fields.PERIODIC])]
+    if long_range is None or not frames:
+        return
+    periodic_sum = periodic_sum_of(settings.training)
+    n_mesh = sum(
+        periodic_sum.takes_mesh(long_range, frame[fields.CELL][0], int(frame[fields.N_ATOMS]), accelerator == "cpu")
+        for frame in frames
+    )
+    parts = [f"direct sum in {len(frames) - n_mesh}"] if n_mesh < len(frames) else []
+    parts += [f"particle mesh to {periodic_sum.accuracy:g} in {n_mesh}"] if n_mesh else []
+    print(f"long-range energy of {len(frames)} periodic frames: {', '.join(parts)}")
 
 
 def write_report(settings: TrainSettings, dataset: TrainingData, model: LESModel, run: RunState) -> None:
@@ -46,7 +64,7 @@ def write_report(settings: TrainSettings, dataset: TrainingData, model: LESModel
     folder = settings.output
     model.cpu()
     model.load_state_dict(run.best_weights)
-    predictor = CheckpointPredictor(model, settings.training.batch_size)
+    predictor = CheckpointPredictor(model, settings.training.batch_size, periodic_sum_of(settings.training))
     sets: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for name, frames in (("training", dataset.train), ("validation", dataset.valid)):
         for quantity, pair in parity_sets(frames, list(predictor.predict(frames))).items():

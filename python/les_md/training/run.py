@@ -40,7 +40,7 @@ from les_md.training.run_state import (
 )
 from les_md.training.schedule import LearningRate
 from les_md.training.settings import TrainSettings, dump_settings, settings_record
-from les_md.training.trainer_module import TrainerModule
+from les_md.training.trainer_module import TrainerModule, periodic_sum_of
 
 #: Settings that may change when a run is resumed: they do not alter the epochs already done.
 _MAY_CHANGE = {"training.epochs", "training.early_stopping_patience", "training.device", "training.devices", "output"}
@@ -131,7 +131,7 @@ def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
     model.initialize_scales(collate(scale_frames), energy_scale)
     if settings.training.initial_fit:
         order = np.random.default_rng(settings.training.seed).permutation(len(dataset.train))
-        fit_start(model, [dataset.train[index] for index in order])
+        fit_start(model, [dataset.train[index] for index in order], periodic_sum_of(settings.training))
     return model
 
 

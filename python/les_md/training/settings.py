@@ -147,6 +147,8 @@ class TrainingSettings(Settings):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1, description="processes, one per GPU or sharing the CPU cores")
     deterministic: bool = Field(False, description="only reproducible operations; needed on GPUs, slower there")
+    long_range_solver: Literal["auto", "mesh", "direct"] = Field("auto", description="of periodic frames")
+    long_range_accuracy: float = Field(1e-5, ge=1e-8, le=1e-2, description="of the mesh, relative error of forces")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingSettings:
@@ -155,6 +157,10 @@ class TrainingSettings(Settings):
                 raise ValueError(
                     f"stage of `loss` with `start_epoch` {stage.start_epoch} never starts: `epochs` is {self.epochs}"
                 )
+        if self.long_range_solver == "direct" and "long_range_accuracy" in self.model_fields_set:
+            raise ValueError(
+                "`long_range_accuracy` has no effect with `long_range_solver: direct`: set `mesh` or leave it out"
+            )
         return self
 
 
@@ -171,6 +177,9 @@ class TrainSettings(Settings):
         long_range = self.model.long_range
         if self.data.total_charge_key is not None and (long_range is None or not long_range.neutrality):
             raise ValueError("`data.total_charge_key` has no effect without `model.long_range.neutrality: true`")
+        for key in ("long_range_solver", "long_range_accuracy"):
+            if long_range is None and key in self.training.model_fields_set:
+                raise ValueError(f"`training.{key}` has no effect with `model.long_range: null`: leave it out")
         return self
 
 
@@ -221,6 +230,10 @@ def settings_record(settings: TrainSettings) -> dict[str, Any]:
         del schedule[key]
     if record["training"]["loss"]["kind"] == "squared":
         del record["training"]["loss"]["huber_delta"]
+    if record["model"]["long_range"] is None:
+        del record["training"]["long_range_solver"], record["training"]["long_range_accuracy"]
+    elif record["training"]["long_range_solver"] == "direct":
+        del record["training"]["long_range_accuracy"]
     return record
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from les_md.batch import AtomsBatch
-from les_md.forces import evaluate
+from les_md.forces import PeriodicSum, evaluate
 from les_md.model import LESModel
 from les_md.training.data import Counts, FrameBatches
 from les_md.training.loss import error_sums, stage_at, weighted_mean
@@ -22,6 +22,11 @@ from les_md.training.schedule import LearningRate
 from les_md.training.settings import LossWeights, TrainingSettings
 
 Item = tuple[AtomsBatch | None, Counts]
+
+
+def periodic_sum_of(settings: TrainingSettings) -> PeriodicSum:
+    """How the training evaluates the long-range energy of periodic frames."""
+    return PeriodicSum(settings.long_range_solver, settings.long_range_accuracy)
 
 
 class TrainerModule(lightning.LightningModule):
@@ -50,6 +55,7 @@ class TrainerModule(lightning.LightningModule):
         self.learning_rate = learning_rate
         self.first_epoch = first_epoch
         self.fits_stress = settings.loss.uses_stress
+        self.periodic_sum = periodic_sum_of(settings)
         self.weights: LossWeights = settings.loss.all_stages()[0]
         # sums of penalties and of squared errors, (2, 3), of this process in this epoch
         self.train_sums = torch.zeros(2, 3, dtype=torch.float64)
@@ -103,7 +109,9 @@ class TrainerModule(lightning.LightningModule):
             loss = loss + 0.0 * torch.stack([parameter.sum() for parameter in self.model.parameters()]).sum()
         if tensors is None:
             return loss
-        output = evaluate(self.model, tensors, create_graph=True, virial=self.fits_stress)
+        output = evaluate(
+            self.model, tensors, create_graph=True, virial=self.fits_stress, periodic_sum=self.periodic_sum
+        )
         penalties, squared = error_sums(output, tensors, self.settings.loss, self.fits_stress)
         self.train_sums += torch.stack([penalties.detach(), squared])
         return loss + n_ranks * weighted_mean(penalties, counts, self.weights)
@@ -118,7 +126,7 @@ class TrainerModule(lightning.LightningModule):
         if tensors is None:
             return
         with torch.enable_grad():
-            output = evaluate(self.model, tensors, create_graph=False, virial=self.fits_stress)
+            output = evaluate(self.model, tensors, virial=self.fits_stress, periodic_sum=self.periodic_sum)
         output = {name: tensor.detach() for name, tensor in output.items()}
         penalties, squared = error_sums(output, tensors, self.settings.loss, self.fits_stress)
         self.valid_sums += torch.stack([penalties, squared])

@@ -119,6 +119,30 @@ def test_exported_file_gives_the_same_as_the_checkpoint(model_file, write_frames
         assert row["std"] == pytest.approx(other["std"], rel=1e-6)
 
 
+@pytest.mark.parametrize("solver", ["mesh", "direct"])
+def test_solver_of_exported_files(write_frames, tmp_path, capsys, solver):
+    model = random_model()
+    frames = make_frames(3, 1)
+    export_model(model, tmp_path / "model.les.pt", frames)
+    arguments = [str(tmp_path / "model.les.pt"), str(write_frames(frames)), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--solver", solver, "--accuracy", "1e-6"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("long-range energy: ")]
+    assert ("mesh" in line) == (solver == "mesh")
+    for frame, written in zip(frames, ase.io.read(tmp_path / "out" / "predictions.xyz", ":"), strict=True):
+        expected = prediction(model, frame)[fields.FORCES]
+        np.testing.assert_allclose(written.get_forces(), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_frames_of_different_cells_are_no_changing_cell(write_frames, tmp_path):
+    """Warnings are errors here: a k-space cutoff of the model's own is worth none between unrelated frames."""
+    model = random_model()
+    model.settings.long_range.k_cutoff = np.pi
+    frames = make_frames(2, 0)
+    frames[1].set_cell(frames[1].cell * 1.1, scale_atoms=True)
+    export_model(model, tmp_path / "model.les.pt", frames)
+    assert main([str(tmp_path / "model.les.pt"), str(write_frames(frames))]) == 0
+
+
 def test_total_charge_reaches_checkpoint_and_engine(write_frames, tmp_path):
     model = random_model(neutrality=True)
     frames = make_frames(2, 0)
@@ -260,6 +284,8 @@ def test_short_range_model_and_frames_without_labels(write_frames, tmp_path, cap
         (["--stress-key", "a", "--virial-key", "b"], "--stress-key and --virial-key exclude each other"),
         (["--total-charge-key", "net"], "--total-charge-key has no effect: the model was trained without neutrality"),
         (["--born-charges-key", "bec"], "--born-charges-key needs --born-charges"),
+        (["--solver", "mesh"], "--solver is for exported files; write one with `les-export "),
+        (["--accuracy", "1e-5"], "--accuracy is for exported files; write one with `les-export "),
         (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["--threads", "0"], "--threads must be at least 1, got 0"),
     ],

@@ -35,10 +35,12 @@ public:
 
 private:
     const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions);
+    void printLongRange();
 
     const LESForce& owner;
     const bool periodic;
     std::unique_ptr<les::Engine> engine;
+    bool described = false;  // the long-range sum has been printed
     std::vector<std::int32_t> types;
     std::vector<double> positions;          // (n, 3), angstrom, of `results`
     std::vector<double> present;            // (n, 3), angstrom, of the call under way

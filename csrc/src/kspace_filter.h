@@ -1,0 +1,95 @@
+// The k-space side of the mesh: which modes belong to the sum, the influence function G = (2 N_F / V) A(k) / W(k)^2
+// with A = exp(-sigma^2 k^2/2) / k^2, and energy and virial on the way. Modes are visited in panels: second mode fixed,
+// all first modes, a row of third modes each. Tables are made anew only when the cell changes.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "lattice.h"
+#include "mesh_error.h"
+#include "mesh_loops.h"
+
+namespace les {
+
+template <class Real>
+class KspaceFilter {
+public:
+    /// Tables for a cell. `members` is the cell that decides which integer modes belong to the sum: the same cell, or
+    /// the first one where the set is frozen. `reciprocal_constant` is N_F in eV angstrom / e^2.
+    void set_cell(const MeshKernel& kernel, const WindowShape& window, const Matrix3& cell, const Matrix3& members,
+                  const std::array<int, 3>& mesh, double reciprocal_constant);
+
+    /// Third modes 0 ... kept() - 1 carry everything that is needed; of a panel 0 ... kept(panel) - 1, zero if it is
+    /// empty.
+    int kept() const { return kept_; }
+    int kept(int panel) const { return kept_of_panel_[static_cast<std::size_t>(panel)]; }
+
+    /// Filters a panel of one channel in place and leaves its energy and virial in the panel's share; `panel_data`
+    /// points to first mode 0, third mode 0, rows are `plane_stride` reals apart. Panels may be filtered at the same
+    /// time.
+    void filter_panel(int panel, Real* panel_data, std::int64_t plane_stride);
+
+    /// Sums of the shares since `clear_sums`, in a fixed order: eV. The virial of a converged kernel includes what
+    /// crosses the cutoff when the cell changes, with the structure factors of the outer shell; `sum_of_squares` is sum
+    /// q^2.
+    void clear_sums();
+    double energy() const;
+    Matrix3 virial(double sum_of_squares) const;
+
+    /// What the mean energy of a unit charge on the mesh lacks, eV/e^2: E += this sum q^2, phi += 2 this q.
+    double self_correction() const { return self_correction_; }
+    /// -d(self_correction)/d(strain).
+    const Matrix3& self_virial() const { return self_virial_; }
+    /// The energy of a unit charge with its own copy on the mesh varies with its place u between mesh points; the
+    /// leading part is the sum over axes of self_ripple cos(2 pi u), eV/e^2 (Ballenegger, Cerda & Lenz, Comput. Phys.
+    /// Commun. 182, 1919 (2011) discuss such self-forces).
+    double self_ripple(int axis) const { return self_ripple_[static_cast<std::size_t>(axis)]; }
+    /// -d(self_ripple)/d(strain).
+    const Matrix3& ripple_virial(int axis) const { return ripple_virial_[static_cast<std::size_t>(axis)]; }
+
+    std::size_t n_modes() const { return influence_.size(); }
+    std::size_t memory() const { return influence_.size() * sizeof(Real); }
+
+private:
+    struct Row {
+        WaveRow waves;
+        std::size_t first = 0;  // index into influence_
+        int n0 = 0;
+    };
+
+    MeshKernel kernel_;
+    std::array<int, 3> mesh_{};
+    Matrix3 reciprocal_{};
+    int kept_ = 0;
+    std::vector<int> kept_of_panel_;
+    std::vector<std::size_t> first_row_;  // (mesh 1 + 1): rows of a panel
+    std::vector<Row> rows_;
+    std::vector<Real> influence_;
+    std::vector<double> first_table_, second_table_, deconvolution_[3], alias_[3], nearest_[3];
+    const MeshLoops<Real>* loops_ = nullptr;
+    double self_correction_ = 0.0;
+    Matrix3 self_virial_{};
+    std::array<double, 3> self_ripple_{};
+    std::array<Matrix3, 3> ripple_virial_{};
+    double crossing_ = 0.0;         // virial per unit of sum q^2 from beyond the cutoff, if modes were uncorrelated
+    double shell_reference_ = 0.0;  // energy of the outer shell per unit of sum q^2, if they were
+    struct Share {
+        double energy = 0.0;
+        Matrix3 virial{}, shell{};
+    };
+    std::vector<Share> shares_;  // one per panel
+
+    int mode(int index, int axis) const {
+        const int points = mesh_[static_cast<std::size_t>(axis)];
+        return index <= (points - 1) / 2 ? index : index - points;
+    }
+    void find_rows(const Matrix3& members);
+    void tabulate(const WindowShape& window);
+    void make_influence(double reciprocal_constant, double volume);
+    void add_modes_beyond_cutoff(const Matrix3& cell, double reciprocal_constant);
+    void add(Share& share, const Row& row, int n1, const RowSums& sums, double factor) const;
+};
+
+}  // namespace les
