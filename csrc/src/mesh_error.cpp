@@ -43,7 +43,7 @@ double self_error_squared(const double* harmonics, double spacing, double densit
 }
 
 /// The sum over integer vectors of 1/n^4 is 16.532 and the integral from n on 4 pi / n: n = 0.760.
-constexpr double longest_wave = 2.0 * pi * 4.0 * pi / 16.532316;
+constexpr double sum_of_fourth_powers = 16.532316, longest_wave = 2.0 * pi * 4.0 * pi / sum_of_fourth_powers;
 
 }  // namespace
 
@@ -110,6 +110,10 @@ double long_waves(const Matrix3& cell, double k_high) {
     const Matrix3 reciprocal = reciprocal_of(cell);
     std::array<int, 3> reach{};
     for (std::size_t a = 0; a < 3; ++a) reach[a] = static_cast<int>(std::floor(k_high * length(cell[a]) / (2.0 * pi)));
+    // the sum over integer vectors of 1/n^4 is 16.532, less the integral of 1/k^4 beyond k_high
+    if (4.0 * reach[0] * reach[1] * reach[2] > 3e5)
+        return (sum_of_fourth_powers * std::cbrt(volume_of(cell)) / (2.0 * pi) - 4.0 * pi / k_high) /
+               std::pow(2.0 * pi, 3);
     double sum = 0.0;
     for (int n0 = 0; n0 <= reach[0]; ++n0) {
         for (int n1 = -reach[1]; n1 <= reach[1]; ++n1) {
