@@ -54,23 +54,42 @@ std::vector<double> MpiCommunicator::allgather(const std::vector<double>& values
     return all;
 }
 
-std::vector<std::vector<double>> MpiCommunicator::all_to_all(const std::vector<std::vector<double>>& blocks) {
-    const std::size_t ranks = static_cast<std::size_t>(size());
-    std::vector<int> sent(ranks), received(ranks);
-    for (std::size_t r = 0; r < ranks; ++r) sent[r] = static_cast<int>(blocks[r].size());
-    MPI_Alltoall(sent.data(), 1, MPI_INT, received.data(), 1, MPI_INT, lammps_->world);
-
-    const std::vector<int> sent_at = offsets_of(sent), received_at = offsets_of(received);
-    std::vector<double> out, in(static_cast<std::size_t>(received_at.back()));
-    out.reserve(static_cast<std::size_t>(sent_at.back()));
-    for (const std::vector<double>& block : blocks) out.insert(out.end(), block.begin(), block.end());
-    MPI_Alltoallv(out.data(), sent.data(), sent_at.data(), MPI_DOUBLE, in.data(), received.data(), received_at.data(),
-                  MPI_DOUBLE, lammps_->world);
-
-    std::vector<std::vector<double>> result(ranks);
-    for (std::size_t r = 0; r < ranks; ++r)
-        result[r].assign(in.begin() + received_at[r], in.begin() + received_at[r + 1]);
-    return result;
+void MpiCommunicator::exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,
+                               const std::vector<std::int64_t>& received_bytes) {
+    // messages between the pairs that have something to say: most ranks share no part of the mesh
+    constexpr int tag = 733;
+    const auto me = static_cast<std::size_t>(rank());
+    const auto check = [](std::int64_t bytes) {
+        if (bytes > INT_MAX)
+            throw les::Error("a message of the mesh must stay below 2 GiB, got " + std::to_string(bytes) +
+                             " bytes; use more MPI ranks");
+        return static_cast<int>(bytes);
+    };
+    requests_.clear();
+    const char* from = static_cast<const char*>(sent);
+    char* to = static_cast<char*>(received);
+    const char* own_from = nullptr;
+    char* own_to = nullptr;
+    for (std::size_t r = 0; r < received_bytes.size(); to += received_bytes[r], ++r) {
+        if (r == me) {
+            own_to = to;
+        } else if (received_bytes[r] > 0) {
+            requests_.emplace_back();
+            MPI_Irecv(to, check(received_bytes[r]), MPI_BYTE, static_cast<int>(r), tag, lammps_->world,
+                      &requests_.back());
+        }
+    }
+    for (std::size_t r = 0; r < sent_bytes.size(); from += sent_bytes[r], ++r) {
+        if (r == me) {
+            own_from = from;
+        } else if (sent_bytes[r] > 0) {
+            requests_.emplace_back();
+            MPI_Isend(from, check(sent_bytes[r]), MPI_BYTE, static_cast<int>(r), tag, lammps_->world,
+                      &requests_.back());
+        }
+    }
+    if (sent_bytes[me] > 0) std::copy_n(own_from, sent_bytes[me], own_to);
+    MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
 }
 
 template <typename Exchange>

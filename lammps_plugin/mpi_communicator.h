@@ -28,7 +28,8 @@ public:
     int size() const override;
     void allreduce_sum(double* values, std::int64_t count) override;
     std::vector<double> allgather(const std::vector<double>& values) override;
-    std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) override;
+    void exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,
+                  const std::vector<std::int64_t>& received_bytes) override;
     void ghosts_to_owners(double* rows, int width) override;
     void owners_to_ghosts(double* rows, int width) override;
 
@@ -51,6 +52,7 @@ private:
     const LammpsSystem& system_;
     std::vector<double> columns_;  // (all atoms of LAMMPS, width_)
     int width_ = 0;
+    std::vector<MPI_Request> requests_;
 };
 
 }  // namespace les_lammps

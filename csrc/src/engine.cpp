@@ -29,6 +29,12 @@ std::string last_line(std::string message) {
     return message.substr(message.rfind('\n') + 1);
 }
 
+bool sets_more_than_solver(const LongRangeOptions& options) {
+    LongRangeOptions plain;
+    plain.solver = options.solver;
+    return options != plain;
+}
+
 std::vector<double> total_charge_of(const Metadata& metadata, const EngineOptions& options) {
     const bool neutralizes = metadata.long_range && metadata.long_range->neutralize;
     if (options.total_charge && !neutralizes) {
@@ -76,7 +82,7 @@ struct Engine::Implementation {
             if (periodic.dtype.empty()) periodic.dtype = periodic.accuracy < 1e-6 ? "float64" : metadata.dtype;
             periodic_solver = make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
             isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
-        } else if (options.long_range != LongRangeOptions{}) {
+        } else if (sets_more_than_solver(options.long_range)) {
             warnings.emplace_back("this model has no long-range energy: options of the long-range sum have no effect");
         }
     }

@@ -13,7 +13,7 @@ namespace {
 /// The outer shell of a converged kernel, from which the modes beyond the cutoff are guessed: its inner radius relative
 /// to the cutoff, and the number of modes it needs to be taken seriously.
 constexpr double shell_radius = 0.93;
-constexpr std::size_t shell_needs = 100;
+constexpr double shell_needs = 100.0;
 constexpr double largest_exponent = 300.0;  // beyond, products of the tables could leave the range of float64
 
 /// Modes n in 0 ... highest with (a n + 2 b) n + c <= limit: an interval, for the form is convex.
@@ -32,17 +32,45 @@ void clip_row(WaveRow& row, double limit, int highest) {
 }  // namespace
 
 template <class Real>
+int KspaceFilter<Real>::kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh) {
+    const int waves = static_cast<int>(std::floor(kernel.k_cutoff * length(members[2]) / (2.0 * pi) + 1e-6));
+    return std::min((waves + 4) / 4 * 4, mesh[2] / 2 + 1);
+}
+
+template <class Real>
 void KspaceFilter<Real>::set_cell(const MeshKernel& kernel, const WindowShape& window, const Matrix3& cell,
-                                  const Matrix3& members, const std::array<int, 3>& mesh, double reciprocal_constant) {
+                                  const Matrix3& members, const std::array<int, 3>& mesh, double reciprocal_constant,
+                                  const ModeRange& range, Communicator& communicator) {
     kernel_ = kernel;
     mesh_ = mesh;
+    range_ = range;
+    kept_ = kept_modes(kernel, members, mesh);
     loops_ = &mesh_loops<Real>(window.nodes);
     find_rows(members);
     reciprocal_ = reciprocal_of(cell);
     tabulate(window);
     make_influence(reciprocal_constant, volume_of(cell));
+    sum_self_terms(communicator);
     crossing_ = 0.0;
     if (kernel.converged) add_modes_beyond_cutoff(cell, reciprocal_constant);
+}
+
+/// Adds the self terms of the modes of all domains.
+template <class Real>
+void KspaceFilter<Real>::sum_self_terms(Communicator& communicator) {
+    n_modes_ = static_cast<double>(influence_.size());
+    if (communicator.size() == 1) return;
+    std::vector<double*> terms{&n_modes_, &shell_reference_, &self_correction_};
+    for (double& ripple : self_ripple_) terms.push_back(&ripple);
+    for (auto* matrix : {&self_virial_, &ripple_virial_[0], &ripple_virial_[1], &ripple_virial_[2]}) {
+        for (auto& row : *matrix) {
+            for (double& component : row) terms.push_back(&component);
+        }
+    }
+    std::vector<double> sums;
+    for (const double* term : terms) sums.push_back(*term);
+    communicator.allreduce_sum(sums.data(), static_cast<std::int64_t>(sums.size()));
+    for (std::size_t i = 0; i < terms.size(); ++i) *terms[i] = sums[i];
 }
 
 /// Mean energy and virial of unit charges from the modes that were left out of the converged kernel.
@@ -89,9 +117,12 @@ void KspaceFilter<Real>::find_rows(const Matrix3& members) {
     rows_.clear();
     first_row_.assign(1, 0);
     kept_of_panel_.assign(static_cast<std::size_t>(mesh_[1]), 0);
-    kept_ = 0;
     std::size_t n_modes = 0;
     for (int i1 = 0; i1 < mesh_[1]; ++i1) {
+        if (i1 < range_.panels[0] || i1 >= range_.panels[1]) {
+            first_row_.push_back(rows_.size());
+            continue;
+        }
         int& kept = kept_of_panel_[static_cast<std::size_t>(i1)];
         const int n1 = mode(i1, 1);
         for (int i0 = 0; i0 < mesh_[0] && 2 * n1 != -mesh_[1]; ++i0) {
@@ -109,7 +140,11 @@ void KspaceFilter<Real>::find_rows(const Matrix3& members) {
                 row.waves.lowest = 1;
                 --row.waves.count;
             }
-            if (row.waves.count == 0) continue;
+            const int low = std::max(row.waves.lowest, range_.third[0]);
+            const int high = std::min(row.waves.lowest + row.waves.count, range_.third[1]);
+            row.waves.lowest = low;
+            row.waves.count = high - low;
+            if (row.waves.count <= 0) continue;
             row.n0 = n0;
             row.first = n_modes;
             n_modes += static_cast<std::size_t>(row.waves.count);
@@ -118,8 +153,7 @@ void KspaceFilter<Real>::find_rows(const Matrix3& members) {
         }
         first_row_.push_back(rows_.size());
         // few different widths mean few plans of the transform
-        if (kept > 0) kept = std::min((kept + 3) / 4 * 4, mesh_[2] / 2 + 1);
-        kept_ = std::max(kept_, kept);
+        if (kept > 0) kept = std::min((kept + 3) / 4 * 4, kept_);
     }
     influence_.resize(n_modes);
     shares_.resize(static_cast<std::size_t>(mesh_[1]));
@@ -248,21 +282,22 @@ void KspaceFilter<Real>::make_influence(double reciprocal_constant, double volum
 }
 
 template <class Real>
-void KspaceFilter<Real>::filter_panel(int panel, Real* panel_data, std::int64_t plane_stride) {
+void KspaceFilter<Real>::filter_panel(int panel, Real* panel_data, std::int64_t plane_stride, int end) {
     const auto i1 = static_cast<std::size_t>(panel);
-    const int n1 = mode(panel, 1), kept = kept_of_panel_[i1];
+    const int n1 = mode(panel, 1), begin = range_.third[0];
     Share& share = shares_[i1];
     std::size_t r = first_row_[i1];
     for (int i0 = 0; i0 < mesh_[0]; ++i0) {
-        Real* data = panel_data + i0 * plane_stride;
+        Real* data = panel_data + i0 * plane_stride;  // of third mode `begin`
         const bool has_row = r < first_row_[i1 + 1] && rows_[r].n0 == mode(i0, 0);
         if (!has_row) {
-            std::fill(data, data + 2 * kept, Real(0));
+            std::fill(data, data + 2 * (end - begin), Real(0));
             continue;
         }
         const Row& row = rows_[r++];
-        std::fill(data, data + 2 * row.waves.lowest, Real(0));
-        std::fill(data + 2 * (row.waves.lowest + row.waves.count), data + 2 * kept, Real(0));
+        const int low = row.waves.lowest - begin, high = low + row.waves.count;
+        std::fill(data, data + 2 * low, Real(0));
+        std::fill(data + 2 * high, data + 2 * (end - begin), Real(0));
         RowSums sums;
         if (row.waves.lowest == 0) {
             // its conjugate is in another row, so it counts half
@@ -272,7 +307,7 @@ void KspaceFilter<Real>::filter_panel(int panel, Real* panel_data, std::int64_t 
             sums.slope[0] -= e * (2.0 / row.waves.c + row.waves.smearing_sq);
             if (row.waves.c > row.waves.shell_sq) sums.shell[0] -= e / row.waves.c;
         }
-        loops_->filter_row(data + 2 * row.waves.lowest, influence_.data() + row.first, row.waves, sums);
+        loops_->filter_row(data + 2 * low, influence_.data() + row.first, row.waves, sums);
         add(share, row, n1, sums, 1.0);
     }
 }
@@ -309,7 +344,7 @@ double KspaceFilter<Real>::energy() const {
 }
 
 template <class Real>
-Matrix3 KspaceFilter<Real>::virial(double sum_of_squares) const {
+Matrix3 KspaceFilter<Real>::virial(double sum_of_squares, bool first_domain) const {
     Matrix3 sum{}, shell{};
     for (const Share& share : shares_) {
         for (std::size_t a = 0; a < 3; ++a) {
@@ -320,10 +355,10 @@ Matrix3 KspaceFilter<Real>::virial(double sum_of_squares) const {
         }
     }
     // the flux of modes through the cutoff, 3 <e k_a k_b / k^2> of the shell over what uncorrelated charges would have
-    const bool use_shell = shell_reference_ > 0.0 && n_modes() * 2 * (1.0 - std::pow(shell_radius, 3)) > shell_needs;
+    const bool use_shell = shell_reference_ > 0.0 && 2.0 * n_modes_ * (1.0 - std::pow(shell_radius, 3)) > shell_needs;
     for (std::size_t a = 0; a < 3; ++a) {
         for (std::size_t b = 0; b < 3; ++b) {
-            const double uncorrelated = a == b ? sum_of_squares : 0.0;
+            const double uncorrelated = a == b && first_domain ? sum_of_squares : 0.0;
             sum[a][b] += crossing_ * (use_shell ? 3.0 * shell[a][b] / shell_reference_ : uncorrelated);
         }
     }

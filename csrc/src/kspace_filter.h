@@ -8,49 +8,57 @@
 #include <vector>
 
 #include "lattice.h"
+#include "les/communicator.h"
 #include "mesh_error.h"
 #include "mesh_loops.h"
 
 namespace les {
 
+/// The modes of one domain: panels begin ... end - 1 and third modes begin ... end - 1.
+struct ModeRange {
+    std::array<int, 2> panels{}, third{};
+};
+
 template <class Real>
 class KspaceFilter {
 public:
+    /// Third modes 0 ... kept_modes - 1 hold every mode of the sum; a multiple of 4 where the mesh allows, for few
+    /// plans.
+    static int kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh);
+
     /// Tables for a cell. `members` is the cell that decides which integer modes belong to the sum: the same cell, or
     /// the first one where the set is frozen. `reciprocal_constant` is N_F in eV angstrom / e^2.
+    /// Collective; each domain of the communicator has its own range of modes, or one domain all of them.
     void set_cell(const MeshKernel& kernel, const WindowShape& window, const Matrix3& cell, const Matrix3& members,
-                  const std::array<int, 3>& mesh, double reciprocal_constant);
+                  const std::array<int, 3>& mesh, double reciprocal_constant, const ModeRange& range,
+                  Communicator& communicator);
 
-    /// Third modes 0 ... kept() - 1 carry everything that is needed; of a panel 0 ... kept(panel) - 1, zero if it is
-    /// empty.
     int kept() const { return kept_; }
+    /// Third modes of a panel that carry anything are below this; 0 if none does.
     int kept(int panel) const { return kept_of_panel_[static_cast<std::size_t>(panel)]; }
 
     /// Filters a panel of one channel in place and leaves its energy and virial in the panel's share; `panel_data`
-    /// points to first mode 0, third mode 0, rows are `plane_stride` reals apart. Panels may be filtered at the same
-    /// time.
-    void filter_panel(int panel, Real* panel_data, std::int64_t plane_stride);
+    /// points to first mode 0 and the first third mode of the range, rows are `plane_stride` reals apart; modes of the
+    /// range below `end` that are not in the sum become zero. Panels may be filtered at the same time.
+    void filter_panel(int panel, Real* panel_data, std::int64_t plane_stride, int end);
 
     /// Sums of the shares since `clear_sums`, in a fixed order: eV. The virial of a converged kernel includes what
     /// crosses the cutoff when the cell changes, with the structure factors of the outer shell; `sum_of_squares` is sum
     /// q^2.
     void clear_sums();
     double energy() const;
-    Matrix3 virial(double sum_of_squares) const;
+    Matrix3 virial(double sum_of_squares, bool first_domain) const;
 
     /// What the mean energy of a unit charge on the mesh lacks, eV/e^2: E += this sum q^2, phi += 2 this q.
     double self_correction() const { return self_correction_; }
     /// -d(self_correction)/d(strain).
     const Matrix3& self_virial() const { return self_virial_; }
     /// The energy of a unit charge with its own copy on the mesh varies with its place u between mesh points; the
-    /// leading part is the sum over axes of self_ripple cos(2 pi u), eV/e^2 (Ballenegger, Cerda & Lenz, Comput. Phys.
-    /// Commun. 182, 1919 (2011) discuss such self-forces).
+    /// leading part is the sum over axes of self_ripple cos(2 pi u), eV/e^2 (Ballenegger, Cerda & Holm, Comput. Phys.
+    /// Commun. 182, 1919 (2011) take such self-forces out).
     double self_ripple(int axis) const { return self_ripple_[static_cast<std::size_t>(axis)]; }
     /// -d(self_ripple)/d(strain).
     const Matrix3& ripple_virial(int axis) const { return ripple_virial_[static_cast<std::size_t>(axis)]; }
-
-    std::size_t n_modes() const { return influence_.size(); }
-    std::size_t memory() const { return influence_.size() * sizeof(Real); }
 
 private:
     struct Row {
@@ -62,7 +70,9 @@ private:
     MeshKernel kernel_;
     std::array<int, 3> mesh_{};
     Matrix3 reciprocal_{};
+    ModeRange range_;
     int kept_ = 0;
+    double n_modes_ = 0.0;  // of all domains
     std::vector<int> kept_of_panel_;
     std::vector<std::size_t> first_row_;  // (mesh 1 + 1): rows of a panel
     std::vector<Row> rows_;
@@ -88,6 +98,7 @@ private:
     void find_rows(const Matrix3& members);
     void tabulate(const WindowShape& window);
     void make_influence(double reciprocal_constant, double volume);
+    void sum_self_terms(Communicator& communicator);
     void add_modes_beyond_cutoff(const Matrix3& cell, double reciprocal_constant);
     void add(Share& share, const Row& row, int n1, const RowSums& sums, double factor) const;
 };

@@ -14,9 +14,14 @@ namespace les {
 template <class Real>
 class MeshPoints {
 public:
-    /// Sorts the owned atoms. Throws les::Error for a position or charge that is not finite.
+    /// Sorts the owned atoms of a domain whose first nodes lie in a brick: `extent` mesh points from `origin`, or the
+    /// whole mesh. Throws les::Error for a position or charge that is not finite.
     void sort(const System& system, const std::vector<double>& charges, int n_channels, const std::array<int, 3>& mesh,
-              int nodes);
+              int nodes, const std::array<int, 3>& origin, const std::array<int, 3>& extent);
+
+    /// Which mesh points are first nodes of the owned atoms, along each axis.
+    static void occupied(const System& system, const std::array<int, 3>& mesh, int nodes,
+                         std::array<std::vector<char>, 3>& points);
 
     SortedPoints<Real> view() const { return {first_.data(), t_.data(), charges_.data()}; }
     std::int64_t size() const { return n_; }
@@ -43,7 +48,7 @@ private:
     std::vector<std::int64_t> order_, bin_begin_, counts_, unusable_;
     std::vector<Real> t_, charges_;
 
-    void set_tiles(const std::array<int, 3>& mesh, int nodes);
+    void set_tiles(const std::array<int, 3>& extent, int nodes);
 };
 
 }  // namespace les

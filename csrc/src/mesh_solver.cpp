@@ -10,6 +10,7 @@
 #include <fstream>
 #include <utility>
 
+#include "distributed_mesh.h"
 #include "kspace_filter.h"
 #include "les/error.h"
 #include "les/long_range.h"
@@ -68,12 +69,11 @@ public:
                                    Communicator& communicator) override {
         if (!have_cell_ || system.cell != cell_) set_cell(system, communicator);
         auto clock = std::chrono::steady_clock::now();
-        points_.sort(system, charges, n_channels_, report_.mesh, report_.interpolation_nodes);
+        sort_points(system, charges, communicator);
         report_.seconds_sorting = lap(clock);
         points_to_mesh();
         report_.seconds_points_to_mesh = lap(clock);
-        transform_.share(communicator);
-        transform_.solve(filter_);
+        solve(communicator);
         report_.seconds_transform_and_filter = lap(clock);
         mesh_to_points(charges, communicator);
         report_.seconds_mesh_to_points = lap(clock);
@@ -108,9 +108,13 @@ private:
     MeshScheme scheme_;
     Matrix3 cell_{}, first_cell_{};
     MeshReport report_;
+    int kept_ = 0;
     WindowTable<Real> table_;
     MeshPoints<Real> points_;
-    MeshTransform<Real> transform_;
+    MeshTransform<Real> whole_;          // of one domain
+    DistributedMesh<Real> distributed_;  // of several
+    bool is_distributed_ = false;
+    std::array<std::vector<char>, 3> occupied_;
     KspaceFilter<Real> filter_;
     std::vector<Real> gathered_;                 // (n, n_channels, 4): potential and its slopes along the mesh axes
     std::vector<Real> ripples_, ripple_slopes_;  // (n, 3): cos(2 pi t) of the places between mesh points, and d/dt
@@ -135,12 +139,21 @@ private:
         const Matrix3& members = options_.freeze_k_set ? first_cell_ : system.cell;
         const std::array<int, 3> mesh = choose_mesh(scheme_, options_, members);
         if (!have_scheme_) table_ = window_table<Real>(Window(scheme_.window));
-        if (!have_cell_ || mesh != report_.mesh) {
-            check_memory(mesh);
-            transform_.resize(mesh, scheme_.window.nodes, table_.padded_nodes, n_channels_);
+        is_distributed_ = communicator.size() > 1;
+        const int kept = KspaceFilter<Real>::kept_modes(scheme_.kernel, members, mesh);
+        if (!have_cell_ || mesh != report_.mesh || kept != kept_) {
+            check_memory(mesh, communicator.size());
+            if (is_distributed_) {
+                distributed_.resize(mesh, scheme_.window.nodes, table_.padded_nodes, n_channels_, kept, communicator);
+            } else {
+                whole_.resize(mesh, scheme_.window.nodes, table_.padded_nodes, n_channels_);
+            }
+            kept_ = kept;
         }
+        const ModeRange range = is_distributed_ ? ModeRange{distributed_.panels(), distributed_.third_modes()}
+                                                : ModeRange{{0, mesh[1]}, {0, kept}};
         filter_.set_cell(scheme_.kernel, scheme_.window, system.cell, members, mesh,
-                         2.0 * pi * parameters_.coulomb_constant);
+                         2.0 * pi * parameters_.coulomb_constant, range, communicator);
         if (!have_cell_ || mesh != report_.mesh) report_ = report_of(scheme_, options_, system.cell, mesh);
         if (!have_scheme_ && report_.estimated_error > 0.7 * options_.accuracy) {
             char text[200];
@@ -155,9 +168,11 @@ private:
         have_scheme_ = have_cell_ = true;
     }
 
-    void check_memory(const std::array<int, 3>& mesh) const {
-        const double bytes = MeshTransform<Real>::memory(mesh, scheme_.window.nodes, table_.padded_nodes, n_channels_) +
-                             0.5 * sizeof(Real) * static_cast<double>(mesh[0]) * mesh[1] * mesh[2];
+    void check_memory(const std::array<int, 3>& mesh, int n_ranks) const {
+        const double influence = 0.5 * sizeof(Real) * static_cast<double>(mesh[0]) * mesh[1] * mesh[2] / n_ranks;
+        const double bytes = influence + (n_ranks > 1 ? DistributedMesh<Real>::memory(mesh, n_ranks)
+                                                      : MeshTransform<Real>::memory(mesh, scheme_.window.nodes,
+                                                                                    table_.padded_nodes, n_channels_));
         const double available = available_memory();
         if (bytes <= available) return;
         char text[300];
@@ -169,9 +184,22 @@ private:
         throw Error(text);
     }
 
+    MeshView<Real> mesh_view() { return is_distributed_ ? distributed_.view() : whole_.view(); }
+
+    void sort_points(const System& system, const std::vector<double>& charges, Communicator& communicator) {
+        std::array<int, 3> origin{}, extent = report_.mesh;
+        if (is_distributed_) {
+            MeshPoints<Real>::occupied(system, report_.mesh, scheme_.window.nodes, occupied_);
+            distributed_.set_brick(occupied_, communicator);
+            origin = distributed_.origin();
+            extent = distributed_.extent();
+        }
+        points_.sort(system, charges, n_channels_, report_.mesh, scheme_.window.nodes, origin, extent);
+    }
+
     void points_to_mesh() {
-        transform_.clear();
-        const auto mesh = transform_.view();
+        is_distributed_ ? distributed_.clear() : whole_.clear();
+        const auto mesh = mesh_view();
         const auto points = points_.view();
         const auto& loops = mesh_loops<Real>(scheme_.window.nodes);
         for (int colour = 0; colour < MeshPoints<Real>::n_colours; ++colour) {
@@ -179,6 +207,14 @@ private:
                 const auto range = points_.tile(colour, tile);
                 loops.points_to_mesh(table_, points, mesh, range[0], range[1]);
             });
+        }
+    }
+
+    void solve(Communicator& communicator) {
+        if (is_distributed_) {
+            distributed_.solve(filter_, communicator);
+        } else {
+            whole_.solve(filter_);
         }
     }
 
@@ -209,9 +245,9 @@ private:
         for (std::size_t i = 0; i < n; ++i) {
             for (std::size_t x = 0; x < 3; ++x) result_.forces[3 * i + x] -= share[x];
         }
-        result_.virial = Matrix3{};
-        if (communicator.rank() != 0) return;
-        result_.virial = filter_.virial(sums[square_sum]);
+        const bool first_domain = communicator.rank() == 0;
+        result_.virial = filter_.virial(sums[square_sum], first_domain);
+        if (!first_domain) return;
         for (std::size_t a = 0; a < 3; ++a) {
             for (std::size_t b = 0; b < 3; ++b) {
                 result_.virial[a][b] += sums[square_sum] * filter_.self_virial()[a][b];
@@ -250,7 +286,7 @@ private:
         const std::int64_t begin = index * chunk, end = std::min(points_.size(), begin + chunk);
         const auto& loops = mesh_loops<Real>(scheme_.window.nodes);
         const auto points = points_.view();
-        loops.mesh_to_points(table_, points, transform_.view(), begin, end, gathered_.data());
+        loops.mesh_to_points(table_, points, mesh_view(), begin, end, gathered_.data());
         loops.ripple(points.t + 3 * begin, 3 * (end - begin), ripples_.data() + 3 * begin,
                      ripple_slopes_.data() + 3 * begin);
         PointSums& sums = chunk_sums_[static_cast<std::size_t>(index)];

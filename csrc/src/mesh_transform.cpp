@@ -64,20 +64,6 @@ void MeshTransform<Real>::clear() {
 }
 
 template <class Real>
-void MeshTransform<Real>::share(Communicator& communicator) {
-    if (communicator.size() == 1) return;
-    // a plane at a time: the communicator adds float64
-    std::vector<double> values(static_cast<std::size_t>(plane_stride_));
-    const std::int64_t planes = static_cast<std::int64_t>(n_channels_) * (mesh_[0] + nodes_ - 1);
-    for (std::int64_t i = 0; i < planes; ++i) {
-        Real* data = data_.data() + i * plane_stride_;
-        std::copy(data, data + plane_stride_, values.begin());
-        communicator.allreduce_sum(values.data(), plane_stride_);
-        std::transform(values.begin(), values.end(), data, [](double value) { return static_cast<Real>(value); });
-    }
-}
-
-template <class Real>
 void MeshTransform<Real>::solve(KspaceFilter<Real>& filter) {
     filter.clear_sums();
     const int kept = filter.kept();
@@ -127,7 +113,7 @@ void MeshTransform<Real>::filter_panel(KspaceFilter<Real>& filter, int channel, 
     if (kept > 0) {
         const LineTransform<Real>& lines = *lines_.at(kept);
         lines.forward(data);
-        filter.filter_panel(i1, data, plane_stride_);
+        filter.filter_panel(i1, data, plane_stride_, kept);
         lines.backward(data);
     }
     for (int i0 = 0; i0 < mesh_[0]; ++i0) {

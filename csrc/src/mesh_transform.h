@@ -12,7 +12,6 @@
 
 #include "fft.h"
 #include "kspace_filter.h"
-#include "les/communicator.h"
 #include "mesh_loops.h"
 
 namespace les {
@@ -23,8 +22,6 @@ public:
     void resize(const std::array<int, 3>& mesh, int nodes, int padded_nodes, int n_channels);
     MeshView<Real> view() { return {data_.data(), channel_stride_, plane_stride_, row_stride_, n_channels_}; }
     void clear();
-    /// Adds the meshes of all domains; every domain goes on with the whole mesh.
-    void share(Communicator& communicator);
     /// Charges on the mesh to potentials on the mesh and its margin; energy and virial stay with the filter.
     void solve(KspaceFilter<Real>& filter);
 

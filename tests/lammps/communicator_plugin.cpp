@@ -35,15 +35,21 @@ public:
         }
         require(at == all.size(), "allgather");
 
-        // rank r sends to rank s the block of r + s numbers 100 r + s
-        std::vector<std::vector<double>> blocks;
-        for (int s = 0; s < size; ++s) blocks.emplace_back(static_cast<std::size_t>(rank + s), 100.0 * rank + s);
-        const auto received = domains.all_to_all(blocks);
-        for (int r = 0; r < size; ++r) {
-            require(received.at(static_cast<std::size_t>(r)) ==
-                        std::vector<double>(static_cast<std::size_t>(r + rank), 100.0 * r + rank),
-                    "all_to_all");
+        // rank r sends to rank s a block of r + s numbers 100 r + s; rank 0 sends itself nothing
+        std::vector<double> sent, received;
+        std::vector<std::int64_t> sent_bytes, received_bytes;
+        for (int s = 0; s < size; ++s) {
+            sent.insert(sent.end(), static_cast<std::size_t>(rank + s), 100.0 * rank + s);
+            sent_bytes.push_back((rank + s) * static_cast<std::int64_t>(sizeof(double)));
+            received.insert(received.end(), static_cast<std::size_t>(rank + s), -1.0);
         }
+        received_bytes = sent_bytes;
+        domains.exchange(sent.data(), sent_bytes, received.data(), received_bytes);
+        at = 0;
+        for (int r = 0; r < size; ++r) {
+            for (int i = 0; i < r + rank; ++i) require(received.at(at++) == 100.0 * r + rank, "exchange");
+        }
+        require(at == received.size(), "exchange");
         if (rank == 0) LAMMPS_NS::utils::logmesg(lmp, "communicator works on {} ranks\n", size);
     }
 

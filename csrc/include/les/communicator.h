@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace les {
@@ -20,9 +21,10 @@ public:
     /// Concatenates the `values` of all domains in rank order, on every domain.
     virtual std::vector<double> allgather(const std::vector<double>& values) = 0;
 
-    /// Sends one block to every domain and receives one from each: blocks[r] goes to rank r, the result holds what
-    /// rank r sent at [r]. Brick-to-pencil transposes and mesh halos are made of it.
-    virtual std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) = 0;
+    /// Sends `sent_bytes[r]` bytes to every rank r, one after the other from `sent`, and receives `received_bytes[r]`
+    /// from each into `received`. Both sides know the numbers; most are zero.
+    virtual void exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,
+                          const std::vector<std::int64_t>& received_bytes) = 0;
 
     /// Adds the rows of ghosts to the rows of their owners; `rows` is (n_all, width), ghost rows keep their values.
     virtual void ghosts_to_owners(double* rows, int width) = 0;
@@ -38,8 +40,9 @@ public:
     int size() const override { return 1; }
     void allreduce_sum(double*, std::int64_t) override {}
     std::vector<double> allgather(const std::vector<double>& values) override { return values; }
-    std::vector<std::vector<double>> all_to_all(const std::vector<std::vector<double>>& blocks) override {
-        return blocks;
+    void exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,
+                  const std::vector<std::int64_t>&) override {
+        std::memcpy(received, sent, static_cast<std::size_t>(sent_bytes[0]));
     }
     void ghosts_to_owners(double*, int) override {}
     void owners_to_ghosts(double*, int) override {}
