@@ -34,7 +34,7 @@ void clip_row(WaveRow& row, double limit, int highest) {
 template <class Real>
 int KspaceFilter<Real>::kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh) {
     const int waves = static_cast<int>(std::floor(kernel.k_cutoff * length(members[2]) / (2.0 * pi) + 1e-6));
-    return std::min((waves + 4) / 4 * 4, mesh[2] / 2 + 1);
+    return std::min((std::min(waves, (mesh[2] - 1) / 2) + 4) / 4 * 4, mesh[2] / 2 + 1);
 }
 
 template <class Real>
@@ -52,7 +52,9 @@ void KspaceFilter<Real>::set_cell(const MeshKernel& kernel, const WindowShape& w
     make_influence(reciprocal_constant, volume_of(cell));
     sum_self_terms(communicator);
     crossing_ = 0.0;
-    if (kernel.converged) add_modes_beyond_cutoff(cell, reciprocal_constant);
+    if (!kernel.converged) return;
+    add_modes_beyond_mesh(cell, reciprocal_constant / volume_of(cell));
+    add_modes_beyond_cutoff(cell, reciprocal_constant);
 }
 
 /// Adds the self terms of the modes of all domains.
@@ -73,7 +75,44 @@ void KspaceFilter<Real>::sum_self_terms(Communicator& communicator) {
     for (std::size_t i = 0; i < terms.size(); ++i) *terms[i] = sums[i];
 }
 
-/// Mean energy and virial of unit charges from the modes that were left out of the converged kernel.
+/// Mean energy and virial of unit charges from a mode that was left out of the converged kernel.
+template <class Real>
+void KspaceFilter<Real>::add_left_out(int n0, int n1, int n2, double prefactor) {
+    const double sigma_sq = kernel_.smearing * kernel_.smearing;
+    const Vector3 k = wave_vector(reciprocal_, n0, n1, n2);
+    const double k_sq = dot(k, k), e = prefactor * std::exp(-0.5 * sigma_sq * k_sq) / k_sq;
+    self_correction_ += e;
+    for (std::size_t a = 0; a < 3; ++a) {
+        for (std::size_t b = 0; b < 3; ++b)
+            self_virial_[a][b] += e * ((a == b ? 1.0 : 0.0) - k[a] * k[b] * (2.0 / k_sq + sigma_sq));
+    }
+}
+
+/// Modes inside the cutoff that have no place on the mesh: caps of the sphere beyond its faces in k-space.
+template <class Real>
+void KspaceFilter<Real>::add_modes_beyond_mesh(const Matrix3& cell, double prefactor) {
+    std::array<int, 3> reach{}, highest{};
+    bool any = false;
+    for (std::size_t a = 0; a < 3; ++a) {
+        reach[a] = static_cast<int>(std::floor(kernel_.k_cutoff * length(cell[a]) / (2.0 * pi) + 1e-6));
+        highest[a] = (mesh_[a] - 1) / 2;
+        any = any || reach[a] > highest[a];
+    }
+    if (!any) return;
+    const double limit = kernel_.k_cutoff * kernel_.k_cutoff * (1.0 + 1e-9);
+    for (int n0 = -reach[0]; n0 <= reach[0]; ++n0) {
+        for (int n1 = -reach[1]; n1 <= reach[1]; ++n1) {
+            const bool outside = std::abs(n0) > highest[0] || std::abs(n1) > highest[1];
+            for (int n2 = -reach[2]; n2 <= reach[2]; ++n2) {
+                if (!outside && n2 == -highest[2]) n2 = highest[2] + 1;
+                const Vector3 k = wave_vector(reciprocal_, n0, n1, n2);
+                if (n2 <= reach[2] && dot(k, k) <= limit) add_left_out(n0, n1, n2, prefactor);
+            }
+        }
+    }
+}
+
+/// Modes beyond the cutoff: summed where they are few, else by the integral.
 template <class Real>
 void KspaceFilter<Real>::add_modes_beyond_cutoff(const Matrix3& cell, double reciprocal_constant) {
     const double sigma_sq = kernel_.smearing * kernel_.smearing, kc = kernel_.k_cutoff;
@@ -97,13 +136,7 @@ void KspaceFilter<Real>::add_modes_beyond_cutoff(const Matrix3& cell, double rec
             for (int n2 = -reach[2]; n2 <= reach[2]; ++n2) {
                 const Vector3 k = wave_vector(reciprocal_, n0, n1, n2);
                 const double k_sq = dot(k, k);
-                if (k_sq <= inner || k_sq > outer) continue;
-                const double e = reciprocal_constant / volume_of(cell) * std::exp(-0.5 * sigma_sq * k_sq) / k_sq;
-                self_correction_ += e;
-                for (std::size_t a = 0; a < 3; ++a) {
-                    for (std::size_t b = 0; b < 3; ++b)
-                        self_virial_[a][b] += e * ((a == b ? 1.0 : 0.0) - k[a] * k[b] * (2.0 / k_sq + sigma_sq));
-                }
+                if (k_sq > inner && k_sq <= outer) add_left_out(n0, n1, n2, reciprocal_constant / volume_of(cell));
             }
         }
     }

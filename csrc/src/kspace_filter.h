@@ -99,6 +99,8 @@ private:
     void tabulate(const WindowShape& window);
     void make_influence(double reciprocal_constant, double volume);
     void sum_self_terms(Communicator& communicator);
+    void add_left_out(int n0, int n1, int n2, double prefactor);
+    void add_modes_beyond_mesh(const Matrix3& cell, double prefactor);
     void add_modes_beyond_cutoff(const Matrix3& cell, double reciprocal_constant);
     void add(Share& share, const Row& row, int n1, const RowSums& sums, double factor) const;
 };

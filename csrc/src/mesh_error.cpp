@@ -94,6 +94,10 @@ double AliasError::operator()(const WindowShape& window, double spacing) const {
     double sum = 0.0, harmonics[AliasSums::n_harmonics] = {};
     const double unit = 2.0 * pi / spacing;
     for (const Slice& slice : slices_) {
+        if (slice.kz >= 0.5 * unit) {
+            sum += slice.force_weight;
+            continue;
+        }
         const AliasSums alias = alias_sums(window, slice.kz / unit, 1.0);
         // leading order: charge and field see aliases along one axis
         sum += alias.excess * (2.0 * slice.force_weight - slice.potential_weight * slice.kz * slice.kz) +
@@ -179,6 +183,14 @@ double mesh_error(const MeshKernel& kernel, const WindowShape& window, const Mat
                 const Vector3 k = wave_vector(reciprocal, n0, n1, n2);
                 const double k_sq = dot(k, k);
                 if (k_sq > limit || (n0 == 0 && n1 == 0 && n2 == 0)) continue;
+                const double both = n0 == 0 ? 1.0 : 2.0, kernel_of_k = std::exp(-0.5 * sigma_sq * k_sq) / k_sq;
+                const double weight = both * kernel_of_k * kernel_of_k;
+                norm += weight * k_sq;
+                const std::array<int, 3> n{n0, n1, n2};
+                if (2 * std::abs(n0) >= points[0] || 2 * std::abs(n1) >= points[1] || 2 * std::abs(n2) >= points[2]) {
+                    error += weight * k_sq;  // no place on the mesh
+                    continue;
+                }
                 const std::array<const AliasSums*, 3> s{&alias[0][static_cast<std::size_t>(n0 + reach[0])],
                                                         &alias[1][static_cast<std::size_t>(n1 + reach[1])],
                                                         &alias[2][static_cast<std::size_t>(n2 + reach[2])]};
@@ -186,7 +198,6 @@ double mesh_error(const MeshKernel& kernel, const WindowShape& window, const Mat
                 const double excess = e0 + e1 + e2 + e0 * e1 + e0 * e2 + e1 * e2 + e0 * e1 * e2;
                 // sum over aliases of the squared field, less k^2
                 double field = 0.0;
-                const std::array<int, 3> n{n0, n1, n2};
                 for (std::size_t a = 0; a < 3; ++a) {
                     const std::size_t b = (a + 1) % 3, c = (a + 2) % 3;
                     const double gaa = dot(reciprocal[a], reciprocal[a]), gab = dot(reciprocal[a], reciprocal[b]);
@@ -195,14 +206,11 @@ double mesh_error(const MeshKernel& kernel, const WindowShape& window, const Mat
                     const double shifted = n[a] * s[b]->first + n[b] * s[a]->first + s[a]->first * s[b]->first;
                     field += 2.0 * gab * (n[a] * n[b] * s[c]->excess + shifted * (1.0 + s[c]->excess));
                 }
-                const double both = n0 == 0 ? 1.0 : 2.0, kernel_of_k = std::exp(-0.5 * sigma_sq * k_sq) / k_sq;
-                const double weight = both * kernel_of_k * kernel_of_k;
                 error += weight * (excess * (k_sq + field) + field);
                 for (std::size_t a = 0; a < 3; ++a) {
                     for (std::size_t h = 0; h < AliasSums::n_harmonics; ++h)
                         harmonics[a][h] += both * kernel_of_k * s[a]->harmonics[h];
                 }
-                norm += weight * k_sq;
             }
         }
     }

@@ -38,7 +38,7 @@ double converged_k_cutoff(double smearing, double force_error, double virial_err
 class AliasError {
 public:
     explicit AliasError(const MeshKernel& kernel);
-    /// Needs spacing <= pi / k_cutoff.
+    /// Modes beyond pi / spacing along an axis have no place on the mesh and count as left out.
     double operator()(const WindowShape& window, double spacing) const;
 
 private:

@@ -49,12 +49,16 @@ WindowShape best_window(WindowKind kind, int nodes, const AliasError& error, dou
     return best_window(kind, nodes, [&](const WindowShape& window) { return error(window, spacing); });
 }
 
+/// Largest product of spacing and k_cutoff / pi. The sphere of a converged kernel may touch the faces of the mesh in
+/// k-space; more would leave out modes that are strong in crystals along the axes. A model's own sphere stays inside.
+double largest_reach(const MeshKernel& kernel) { return kernel.converged ? 1.0 : 0.97; }
+
 /// Largest spacing at which `nodes` stay below `target`; 0 if that needs more than six points per smearing length.
 double largest_spacing(WindowKind kind, int nodes, const AliasError& error, const MeshKernel& kernel, double target) {
     const auto reached = [&](double spacing) {
         return error(best_window(kind, nodes, error, spacing), spacing) <= target;
     };
-    double high = 0.97 * pi / kernel.k_cutoff, low = high;
+    double high = largest_reach(kernel) * pi / kernel.k_cutoff, low = high;
     // downwards in steps: much below the smearing length the ends of a Kaiser-Bessel window count again
     while (!reached(low)) {
         high = low;
@@ -167,7 +171,7 @@ MeshScheme choose_scheme(const LongRangeParameters& parameters, const LongRangeO
     std::optional<double> spacing = options.mesh_spacing;
     if (options.mesh) spacing = spacing_of(cell, *options.mesh);
     if (spacing && scheme.kernel.converged)
-        scheme.kernel.k_cutoff = std::min(scheme.kernel.k_cutoff, 0.97 * pi / *spacing);
+        scheme.kernel.k_cutoff = std::min(scheme.kernel.k_cutoff, largest_reach(scheme.kernel) * pi / *spacing);
     const double lost = scheme.kernel.converged ? truncation_error(parameters.smearing, scheme.kernel.k_cutoff) : 0.0;
     const double alias_target = std::sqrt(std::max(0.01 * target * target, target * target - lost * lost));
     const AliasError error(scheme.kernel);
@@ -178,7 +182,7 @@ MeshScheme choose_scheme(const LongRangeParameters& parameters, const LongRangeO
         MeshScheme candidate = scheme;
         candidate.spacing = spacing.value_or(largest_spacing(kind, nodes, error, scheme.kernel, alias_target));
         if (candidate.spacing == 0.0) continue;
-        const double at = std::min(candidate.spacing, pi / scheme.kernel.k_cutoff);
+        const double at = std::min(candidate.spacing, largest_reach(scheme.kernel) * pi / scheme.kernel.k_cutoff);
         candidate.window = best_window(kind, nodes, error, at);
         const double estimate = error(candidate.window, at);
         if (estimate <= alias_target * 1.001) {
@@ -220,7 +224,8 @@ MeshScheme choose_scheme(const LongRangeParameters& parameters, const LongRangeO
 std::array<int, 3> choose_mesh(const MeshScheme& scheme, const LongRangeOptions& options, const Matrix3& cell) {
     std::array<int, 3> mesh{};
     for (std::size_t a = 0; a < 3; ++a) {
-        const int waves = waves_along(scheme.kernel, cell[a]), least = std::max(scheme.window.nodes, 2 * waves + 1);
+        const int waves = waves_along(scheme.kernel, cell[a]),
+                  least = std::max(scheme.window.nodes, scheme.kernel.converged ? 0 : 2 * waves + 1);
         if (options.mesh) {
             mesh[a] = (*options.mesh)[a];
             if (mesh[a] < scheme.window.nodes) {
@@ -228,7 +233,7 @@ std::array<int, 3> choose_mesh(const MeshScheme& scheme, const LongRangeOptions&
                     "`mesh` must have at least as many points along each cell vector as `interpolation_nodes` (" +
                     std::to_string(scheme.window.nodes) + "), got " + std::to_string(mesh[a]));
             }
-            if (mesh[a] < 2 * waves + 1) {
+            if (mesh[a] < 2 * waves + 1 && !scheme.kernel.converged) {
                 throw Error("`mesh` must have at least " + std::to_string(2 * waves + 1) +
                             " points along cell vector " + std::to_string(a) + " for wave vectors up to " +
                             number(scheme.kernel.k_cutoff) + " 1/angstrom, got " + std::to_string(mesh[a]));
