@@ -179,15 +179,13 @@ def plot(results: dict[str, Any], path: Path) -> None:
         if measured[0][1]["solver"] == OWN and measured[0][1]["threads"] == 1 and len(atoms) > 1:
             law = atoms * np.log(atoms)
             times.loglog(atoms, law / law[0] * measured[0][1]["seconds"], "k:", linewidth=0.8, label="N log N")
-    times.set(
-        xlabel="atoms", ylabel="seconds per step", title=f"one core, measured force error about {results['accuracy']:g}"
-    )
+    times.set(xlabel="atoms", ylabel="seconds per step", title=f"one core, accuracy asked for {results['accuracy']:g}")
     memory.set(xlabel="atoms", ylabel="peak memory, bytes per atom", title="beyond that before the solver was made")
     for axes in (times, memory):
         axes.grid(True, which="both", linewidth=0.3)
-    times.legend(fontsize=7)
+    times.legend(fontsize=7, loc="lower right")
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
 
 
