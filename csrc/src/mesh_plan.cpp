@@ -221,6 +221,13 @@ MeshScheme choose_scheme(const LongRangeParameters& parameters, const LongRangeO
     return scheme;
 }
 
+bool is_other_system(const Matrix3& cell, double n_atoms, const Matrix3& other_cell, double other_n_atoms) {
+    const auto differ = [](double a, double b) { return a > 1.5 * b || b > 1.5 * a; };
+    bool other = differ(n_atoms, other_n_atoms);
+    for (std::size_t a = 0; a < 3; ++a) other = other || differ(length(cell[a]), length(other_cell[a]));
+    return other;
+}
+
 std::array<int, 3> choose_mesh(const MeshScheme& scheme, const LongRangeOptions& options, const Matrix3& cell) {
     std::array<int, 3> mesh{};
     for (std::size_t a = 0; a < 3; ++a) {

@@ -27,6 +27,9 @@ void check_options(const LongRangeParameters& parameters, const LongRangeOptions
 MeshScheme choose_scheme(const LongRangeParameters& parameters, const LongRangeOptions& options, const Matrix3& cell,
                          std::int64_t n_atoms);
 
+/// Whether choices for one cell and number of atoms should be made anew for another: no dynamics changes them as much.
+bool is_other_system(const Matrix3& cell, double n_atoms, const Matrix3& other_cell, double other_n_atoms);
+
 /// Mesh points along the cell vectors. Throws les::Error for a given mesh that the window or the model's k_cutoff
 /// does not fit.
 std::array<int, 3> choose_mesh(const MeshScheme& scheme, const LongRangeOptions& options, const Matrix3& cell);

@@ -108,6 +108,7 @@ private:
     MeshScheme scheme_;
     Matrix3 cell_{}, first_cell_{};
     MeshReport report_;
+    double n_atoms_ = 0.0;  // when the scheme was chosen
     int kept_ = 0;
     WindowTable<Real> table_;
     MeshPoints<Real> points_;
@@ -127,11 +128,14 @@ private:
     std::vector<std::string> warnings_;
 
     void set_cell(const System& system, Communicator& communicator) {
+        double n_atoms = static_cast<double>(system.n_local);
+        communicator.allreduce_sum(&n_atoms, 1);
+        if (have_scheme_ && is_other_system(first_cell_, n_atoms_, system.cell, n_atoms))
+            have_scheme_ = have_cell_ = false;
         if (!have_scheme_) {
-            double n_atoms = static_cast<double>(system.n_local);
-            communicator.allreduce_sum(&n_atoms, 1);
             scheme_ = choose_scheme(parameters_, options_, system.cell, static_cast<std::int64_t>(n_atoms));
             first_cell_ = system.cell;
+            n_atoms_ = n_atoms;
         } else if (parameters_.k_cutoff && !options_.freeze_k_set && !warned_of_cell_) {
             warned_of_cell_ = true;
             warnings_.emplace_back(warning_of_moving_k_set);

@@ -10,7 +10,7 @@ namespace les {
 
 namespace {
 
-/// "auto": the first evaluation decides.
+/// "auto": the first evaluation of a system decides.
 class ChosenSolver final : public LongRangeSolver {
 public:
     ChosenSolver(const LongRangeParameters& parameters, int n_channels, const LongRangeOptions& options)
@@ -20,7 +20,7 @@ public:
 
     const LongRangeResult& compute(const System& system, const std::vector<double>& charges,
                                    Communicator& communicator) override {
-        if (!solver_) choose(system, communicator);
+        if (!solver_ || system.cell != cell_) choose(system, communicator);
         return solver_->compute(system, charges, communicator);
     }
 
@@ -36,9 +36,16 @@ private:
     int n_channels_;
     std::unique_ptr<LongRangeSolver> solver_;
 
+    Matrix3 cell_{}, chosen_cell_{};
+    double chosen_n_atoms_ = 0.0;
+
     void choose(const System& system, Communicator& communicator) {
+        cell_ = system.cell;
         double sum = static_cast<double>(system.n_local);
         communicator.allreduce_sum(&sum, 1);
+        if (solver_ && !is_other_system(chosen_cell_, chosen_n_atoms_, system.cell, sum)) return;
+        chosen_cell_ = system.cell;
+        chosen_n_atoms_ = sum;
         const auto n_atoms = static_cast<std::int64_t>(sum);
         const double direct = direct_cost(parameters_, system.cell, n_atoms);
         const MeshScheme scheme = choose_scheme(parameters_, options_, system.cell, n_atoms);

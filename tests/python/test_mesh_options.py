@@ -103,3 +103,16 @@ def test_refused_input():
         LESError, match=r"`mesh` must have at least 15 points along cell vector 0 for wave vectors up to"
     ):
         MeshSolver(k_cutoff=math.pi, mesh=(12, 40, 40), interpolation_nodes=8).compute(charges, positions, TRICLINIC)
+
+
+def test_another_system_gets_another_choice():
+    """One solver for unrelated systems, as in an evaluation over many frames: each is as accurate as with its own."""
+    charges, positions = random_charges(TRICLINIC)
+    tiny = np.array([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]]), np.eye(3) * 4.0
+    solver = MeshSolver(accuracy=1e-6)
+    solver.compute(np.array([1.0, -1.0]), *tiny)
+    reused = solver.compute(charges, positions, TRICLINIC)
+    assert np.array_equal(reused.forces, MeshSolver(accuracy=1e-6).compute(charges, positions, TRICLINIC).forces)
+    back = solver.compute(np.array([1.0, -1.0]), *tiny)
+    exact = EwaldSolver().compute(np.array([1.0, -1.0]), *tiny)
+    assert back.energy == pytest.approx(exact.energy, rel=1e-6)
