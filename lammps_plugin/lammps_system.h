@@ -27,6 +27,9 @@ public:
     void update(const LAMMPS_NS::Atom& atom, const LAMMPS_NS::Domain& domain, const LAMMPS_NS::NeighList& list,
                 const std::vector<int>& type_map, const ModelRange& range, double angstrom_per_length);
 
+    /// Whether the next evaluation is to share out the virial among atoms.
+    void want_atom_virials(bool wanted) { system_.atom_virials = wanted; }
+
     const les::System& system() const { return system_; }
     const les::EdgeList& edges() const { return edges_; }
     /// LAMMPS index of every atom of the model, owned atoms first.

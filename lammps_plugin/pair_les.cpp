@@ -3,7 +3,10 @@
 
 #include "pair_les.h"
 
+#include <algorithm>
+#include <chrono>
 #include <exception>
+#include <thread>
 
 #include "atom.h"
 #include "collective.h"
@@ -15,6 +18,7 @@
 #include "memory.h"
 #include "neighbor.h"
 #include "pair_les_implementation.h"
+#include "platform.h"
 #include "update.h"
 #include "utils.h"
 
@@ -78,6 +82,7 @@ void PairLES::init_style() {
     make_engine();
     request_neighbours();
     implementation_->described = false;
+    implementation_->times = {};
     if (atom->q_flag && !writes_q())
         print(std::string("the charges q are left to kspace_style ") + force->kspace_style +
               "; fix pair has the latent charges");
@@ -122,25 +127,37 @@ double PairLES::init_one(int i, int j) {
 }
 
 void PairLES::compute(int eflag, int vflag) {
-    auto& self = *implementation_;
+    const double start = platform::walltime();
     ev_init(eflag, vflag);
-    if (vflag_atom)
-        error->all(FLERR,
-                   "pair_style les has no per-atom stress yet; leave the pair part out, as in `compute ID all "
-                   "stress/atom NULL ke`");
+    evaluate();
+    add_forces();
+    tally_energy_and_virial();
+    tally_atoms();
+    store_charges();
+    print_long_range();
+    count_time(platform::walltime() - start);
+}
 
-    self.system.update(*atom, *domain, *list, self.type_map, self.range(), self.units.angstrom_per_length);
+void PairLES::evaluate() {
+    auto& self = *implementation_;
     try {
+        const double start = platform::walltime();
+        self.system.update(*atom, *domain, *list, self.type_map, self.range(), self.units.angstrom_per_length);
+        self.system.want_atom_virials(vflag_atom != 0);
+        self.times.taking_over += platform::walltime() - start;
         self.results = &self.engine->compute(self.system.system(), self.system.edges());
     } catch (const LAMMPSException&) {
         throw;
     } catch (const std::exception& exception) {
-        error->one(FLERR, les_lammps::first_line(exception.what()));
+        stop_all_ranks(les_lammps::first_line(exception.what()));
     }
-    add_forces();
-    tally_energy_and_virial();
-    store_charges();
-    print_long_range();
+}
+
+/// For a failure of this rank, while others may wait for it in a sum: error->one ends them all. Where several ranks
+/// fail in the same step the higher ones hold back, so that one error line is printed.
+void PairLES::stop_all_ranks(const std::string& text) const {
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::min(100 * comm->me, 2000)));
+    error->one(FLERR, text);
 }
 
 /// Warnings as they come; the solver in the first step of a run, if it is not the one printed last.

@@ -20,6 +20,7 @@ public:
     void init_style() override;
     double init_one(int i, int j) override;
     void compute(int eflag, int vflag) override;
+    void finish() override;
 
     void* extract(const char* name, int& dimensions) override;
     void* extract_peratom(const char* name, int& columns) override;
@@ -39,7 +40,11 @@ private:
     void print(const std::string& line) const;
     void request_neighbours();
     void make_engine();
+    void evaluate();
+    [[noreturn]] void stop_all_ranks(const std::string& text) const;
+    void count_time(double seconds);
     void tally_energy_and_virial();
+    void tally_atoms();
     void add_forces();
     void store_charges();
     void print_long_range();

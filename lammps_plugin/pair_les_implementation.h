@@ -26,6 +26,15 @@ struct PairLES::Implementation {
         void* pointer();
     };
 
+    /// Seconds of this rank in the style, for the line at the end of a run. The first evaluation after the setup of a
+    /// run does not count, as in LAMMPS' own table: torch prepares itself in it.
+    struct RunTimes {
+        bool counting = false;
+        int evaluations = 0;
+        double all = 0.0;
+        double taking_over = 0.0;  ///< atoms and neighbour list of LAMMPS
+    };
+
     Implementation(LAMMPS* lammps, Pair* pair);
     les_lammps::ModelRange range() const;
 
@@ -39,6 +48,7 @@ struct PairLES::Implementation {
     const les::Results* results = nullptr;  ///< of the last step, owned by the engine
     bool described = false;                 ///< the long-range solver has been looked at in this run
     std::string printed_description;        ///< of the long-range solver, what the user has seen last
+    RunTimes times;
     AtomRows charges, potentials, atomic_charges;
     int trigger = 0;  ///< fix pair may set it; the values are there after every step anyway
 };

@@ -1,15 +1,20 @@
-// Results of the engine onto LAMMPS: forces, energies, virial, charges, and what other commands may ask for.
+// Results of the engine onto LAMMPS: forces, energies, virials, charges, what other commands may ask for, and the line
+// of times at the end of a run.
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "atom.h"
+#include "comm.h"
 #include "error.h"
 #include "force.h"
 #include "pair_les.h"
 #include "pair_les_implementation.h"
+#include "timer.h"
+#include "utils.h"
 
 namespace LAMMPS_NS {
 
@@ -46,15 +51,28 @@ void PairLES::tally_energy_and_virial() {
         eng_vdwl += pvector[0];
         eng_coul += pvector[1];
     }
-    if (eflag_atom) {
-        const std::vector<int>& atoms = self.system.atoms();
-        for (std::int64_t i = 0; i < self.system.system().n_local; ++i)
-            eatom[atoms[static_cast<std::size_t>(i)]] += results.atom_energy(i) * energy_per_ev;
-    }
     if (vflag_global) {
         const les::Matrix3& w = results.virial;
         const double voigt[6] = {w[0][0], w[1][1], w[2][2], w[0][1], w[0][2], w[1][2]};
         for (int component = 0; component < 6; ++component) virial[component] += voigt[component] * energy_per_ev;
+    }
+}
+
+void PairLES::tally_atoms() {
+    const auto& self = *implementation_;
+    const les::Results& results = *self.results;
+    const std::vector<int>& atoms = self.system.atoms();
+    const double energy_per_ev = self.units.energy_per_ev;
+    if (eflag_atom) {
+        for (std::int64_t i = 0; i < self.system.system().n_local; ++i)
+            eatom[atoms[static_cast<std::size_t>(i)]] += results.atom_energy(i) * energy_per_ev;
+    }
+    if (vflag_atom) {
+        // xx yy zz xy xz yz of a 3x3 matrix; computes add the rows of ghosts to their owners
+        constexpr std::array<std::size_t, 6> voigt{0, 4, 8, 1, 2, 5};
+        for (std::size_t i = 0; i < atoms.size(); ++i)
+            for (std::size_t component = 0; component < 6; ++component)
+                vatom[atoms[i]][component] += results.atom_virials[9 * i + voigt[component]] * energy_per_ev;
     }
 }
 
@@ -77,6 +95,49 @@ void PairLES::store_charges() {
         self.atomic_charges.values[a] = results.atomic_charge(static_cast<std::int64_t>(i), scale);
         if (writes_q()) atom->q[a] = self.atomic_charges.values[a];
     }
+}
+
+void PairLES::count_time(double seconds) {
+    auto& times = implementation_->times;
+    if (!times.counting) {
+        times = {};
+        times.counting = true;
+        implementation_->engine->reset_stage_times();
+        return;
+    }
+    times.all += seconds;
+    ++times.evaluations;
+}
+
+/// LAMMPS calls it at the end of every run, before its own table of times.
+void PairLES::finish() {
+    auto& self = *implementation_;
+    if (self.times.evaluations > 0 && timer->has_normal()) {
+        const les::StageTimes stages = self.engine->stage_times();
+        std::array<double, 6> mine{self.times.taking_over + stages.neighbours,
+                                   stages.network_forward,
+                                   stages.long_range,
+                                   stages.network_backward,
+                                   stages.communication,
+                                   self.times.all};
+        std::array<double, 6> sum{};
+        MPI_Reduce(mine.data(), sum.data(), static_cast<int>(mine.size()), MPI_DOUBLE, MPI_SUM, 0, world);
+        constexpr std::array<const char*, 5> names{"neighbours and edges", "network forward", "long-range sum",
+                                                   "network backward", "communication"};
+        const double percent = sum[5] > 0.0 ? 100.0 / sum[5] : 0.0;
+        std::string line = fmt::format("{} evaluations of {:.4g} ms:", self.times.evaluations,
+                                       1e3 * sum[5] / comm->nprocs / self.times.evaluations);
+        double rest = sum[5];
+        for (std::size_t stage = 0; stage < names.size(); ++stage) {
+            line += fmt::format(" {} {:.1f} %,", names[stage], sum[stage] * percent);
+            rest -= sum[stage];
+        }
+        print(line + fmt::format(" rest {:.1f} %", rest * percent));
+    }
+    // `run ... pre no` goes on without a setup
+    if (self.engine) self.engine->reset_stage_times();
+    self.times.evaluations = 0;
+    self.times.all = self.times.taking_over = 0.0;
 }
 
 /// A long-range solver of another style works with `q`: latent charges there would be counted twice.

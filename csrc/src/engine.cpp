@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <exception>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "les/neighbor_list.h"
 #include "les/network.h"
 #include "les/version.h"
+#include "stage_clock.h"
 
 namespace les {
 
@@ -55,7 +57,7 @@ std::vector<double> total_charge_of(const Metadata& metadata, const EngineOption
 
 struct Engine::Implementation {
     Metadata metadata;
-    std::shared_ptr<Communicator> communicator;
+    TimedCommunicator communicator;
     NeighborList neighbor_list;
     Network network;
     Charges charges;
@@ -64,6 +66,8 @@ struct Engine::Implementation {
     LongRangeResult no_long_range;
     std::vector<std::string> warnings;
     Results results;
+    StageTimes times;                   // but for communication
+    double communication_before = 0.0;  // seconds of the communicator at the last reset
 
     Implementation(const ModelFile& file, const EngineOptions& options, std::shared_ptr<Communicator> domains)
         : metadata(file.metadata()),
@@ -88,16 +92,22 @@ struct Engine::Implementation {
     }
 
     const Results& compute(const System& system, const EdgeList* host_edges) {
+        StageClock clock(communicator);
         check(system, host_edges != nullptr);
         const Edges& edges =
             host_edges != nullptr ? neighbor_list.accept(system, *host_edges) : neighbor_list.build(system);
+        clock.end_of(times.neighbours);
         network.forward(system, edges);
-        const std::vector<double>& latent_charges = charges.collect(system, network.latent_charges(), *communicator);
+        clock.end_of(times.network_forward);
+        const std::vector<double>& latent_charges = charges.collect(system, network.latent_charges(), communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
-        const std::vector<double>& cotangents = charges.cotangents(system, long_range.potentials, *communicator);
+        const std::vector<double>& cotangents = charges.cotangents(system, long_range.potentials, communicator);
+        clock.end_of(times.long_range);
         const std::vector<double>& edge_gradients = network.backward(cotangents);
+        clock.end_of(times.network_backward);
         collect_energies_and_charges(latent_charges, long_range);
         collect_forces_and_virial(system, edges, edge_gradients, long_range);
+        collect_atom_virials(system, edges, edge_gradients, long_range.virial);
         check_finite(results);
         return results;
     }
@@ -135,7 +145,7 @@ struct Engine::Implementation {
     const LongRangeResult& compute_long_range(const System& system, const std::vector<double>& latent_charges) {
         if (!metadata.long_range) return no_long_range;
         solver = system.periodic ? periodic_solver.get() : isolated_solver.get();
-        return solver->compute(system, latent_charges, *communicator);
+        return solver->compute(system, latent_charges, communicator);
     }
 
     void collect_energies_and_charges(const std::vector<double>& latent_charges, const LongRangeResult& long_range) {
@@ -167,6 +177,46 @@ struct Engine::Implementation {
         }
         for (std::size_t a = 0; a < 3; ++a) {
             for (std::size_t b = 0; b < 3; ++b) results.virial[a][b] = 0.5 * (virial[a][b] + virial[b][a]);
+        }
+    }
+
+    void collect_atom_virials(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
+                              const Matrix3& long_range_virial) {
+        results.atom_virials.clear();
+        if (!system.atom_virials) return;
+        results.atom_virials.assign(9 * static_cast<std::size_t>(system.n_all), 0.0);
+        for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
+            // w = -(dE/dv (x) v + v (x) dE/dv) / 2, one half to either end
+            const double* gradient = edge_gradients.data() + 3 * e;
+            const double* vector = edges.vectors.data() + 3 * e;
+            double* centre = results.atom_virials.data() + 9 * edges.centres[e];
+            double* neighbour = results.atom_virials.data() + 9 * edges.neighbours[e];
+            for (std::size_t a = 0; a < 3; ++a) {
+                for (std::size_t b = 0; b < 3; ++b) {
+                    const double half = -0.25 * (gradient[a] * vector[b] + gradient[b] * vector[a]);
+                    centre[3 * a + b] += half;
+                    neighbour[3 * a + b] += half;
+                }
+            }
+        }
+        if (metadata.long_range) share_long_range_virial(long_range_virial);
+    }
+
+    /// W_i += W_lr sum_c q_ic^2 / sum_jc q_jc^2 with the sums over all domains.
+    void share_long_range_virial(const Matrix3& share_of_domain) {
+        std::array<double, 10> total{};  // W_lr symmetrised, sum of q^2
+        for (std::size_t a = 0; a < 3; ++a) {
+            for (std::size_t b = 0; b < 3; ++b)
+                total[3 * a + b] = 0.5 * (share_of_domain[a][b] + share_of_domain[b][a]);
+        }
+        for (const double charge : results.latent_charges) total[9] += charge * charge;
+        communicator.allreduce_sum(total.data(), static_cast<std::int64_t>(total.size()));
+        if (!(total[9] > 0.0)) return;  // without charges there is no long-range virial
+        const auto channels = static_cast<std::size_t>(results.n_channels);
+        for (std::size_t i = 0; i < results.latent_charges.size(); ++i) {
+            const double weight = results.latent_charges[i] * results.latent_charges[i] / total[9];
+            double* virial = results.atom_virials.data() + 9 * (i / channels);
+            for (std::size_t ab = 0; ab < 9; ++ab) virial[ab] += weight * total[ab];
         }
     }
 
@@ -223,6 +273,17 @@ std::vector<std::string> Engine::take_warnings() {
         for (auto& text : implementation_->solver->take_warnings()) warnings.push_back(std::move(text));
     }
     return warnings;
+}
+
+StageTimes Engine::stage_times() const {
+    StageTimes times = implementation_->times;
+    times.communication = implementation_->communicator.seconds() - implementation_->communication_before;
+    return times;
+}
+
+void Engine::reset_stage_times() {
+    implementation_->times = {};
+    implementation_->communication_before = implementation_->communicator.seconds();
 }
 
 std::string Engine::long_range_description() const {

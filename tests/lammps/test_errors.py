@@ -111,8 +111,6 @@ def test_box_settings(
         ("kspace_style pppm 1e-4", "cannot be used with kspace_style pppm"),
         ("neigh_modify exclude type 1 2", "neigh_modify exclude takes pairs out; use `neigh_modify exclude none`"),
         ("neigh_modify exclude group all all", "neigh_modify exclude takes pairs out"),
-        ("compute stress all stress/atom NULL\ncompute sum all reduce sum c_stress[1]\nthermo_style custom c_sum",
-         "no per-atom stress"),
         ("pair_style les total_charge 1", "total_charge"),
         ("pair_style les device cuda:99", "cuda"),
         ("fix field all pair 1 les dipoles 0", "dipoles"),

@@ -22,6 +22,14 @@ struct EngineOptions {
     LongRangeOptions long_range;         ///< solver of periodic systems
 };
 
+/// Where the time of the evaluations since the last reset went, seconds of this domain.
+struct StageTimes {
+    double neighbours = 0.0;  ///< edges from the host's neighbour list, or the engine's own search
+    double network_forward = 0.0, network_backward = 0.0;
+    double long_range = 0.0;     ///< charges to potentials and explicit forces
+    double communication = 0.0;  ///< between domains, with the waiting for others; in none of the other stages
+};
+
 class Engine {
 public:
     /// Throws les::Error if the model, the device or an option cannot be used.
@@ -45,6 +53,9 @@ public:
     /// Sentences the user should see once, such as that the wave vectors of a model change with the cell; each is
     /// returned by one call only. Hosts ask after every evaluation.
     std::vector<std::string> take_warnings();
+
+    StageTimes stage_times() const;
+    void reset_stage_times();
 
 private:
     struct Implementation;

@@ -18,6 +18,7 @@ struct System {
     const std::int32_t* types = nullptr;  ///< (n_all,), index into Metadata::symbols, from 0
     Matrix3 cell{};                       ///< rows are lattice vectors, angstrom; ignored unless periodic
     bool periodic = false;                ///< periodic in all three directions, or isolated
+    bool atom_virials = false;            ///< Results::atom_virials is wanted
 };
 
 /// Full neighbour list of a host, each pair twice. Pairs beyond the cutoff are allowed and dropped.
@@ -39,6 +40,10 @@ struct Results {
     std::vector<double> forces;          ///< (n_all, 3), eV/angstrom; entries of ghosts belong to their owners
     std::vector<double> latent_charges;  ///< (n_local, n_channels), e, after the neutrality option
     std::vector<double> potentials;      ///< (n_local, n_channels), V, dE_lr/dq of those charges
+    /// (n_all, 3, 3), eV, each symmetric, empty unless asked for; entries of ghosts belong to their owners. Only the
+    /// sum is physical; over all domains it is that of `virial`. Each edge gives half of its virial to either end, the
+    /// long-range virial of the whole system is shared among owned atoms as the sum over channels of charge^2.
+    std::vector<double> atom_virials;
     int n_channels = 0;
 
     double energy() const { return short_range_energy + long_range_energy; }
