@@ -149,29 +149,37 @@ void DistributedMesh<Real>::exchange(const Pack& pack, const Unpack& unpack, Com
     communicator.exchange(sent_.data(), sent_counts_, received_.data(), received_counts_);
 }
 
+/// Calls f(data, count) for the runs of this domain's brick that lie in the z pencils of `rank`.
+template <class Real>
+template <class Function>
+void DistributedMesh<Real>::brick_runs(int channel, int rank, const Function& f) {
+    Real* brick = brick_.data() + channel * channel_stride_;
+    for_common_runs(origin_, lengths_[static_cast<std::size_t>(rank_)], mesh_, z_box(rank),
+                    [&](int, int, int, int x, int y, int z, int count) {
+                        f(brick + x * plane_stride_ + y * row_stride_ + z, count);
+                    });
+}
+
+/// The same runs on the other side: those of this domain's z pencils that lie in the brick of `rank`.
+template <class Real>
+template <class Function>
+void DistributedMesh<Real>::pencil_runs(int rank, const Function& f) {
+    const auto r = static_cast<std::size_t>(rank);
+    for_common_runs(origins_[r], lengths_[r], mesh_, z_pencils_, [&](int x, int y, int z, int, int, int, int count) {
+        const std::int64_t row =
+            static_cast<std::int64_t>(x - z_pencils_.low[0]) * z_pencils_.extent(1) + y - z_pencils_.low[1];
+        f(z_data_.data() + row * z_stride_ + z, count);
+    });
+}
+
 template <class Real>
 void DistributedMesh<Real>::bricks_to_pencils(int channel, Communicator& communicator) {
-    Real* brick = brick_.data() + channel * channel_stride_;
-    const auto& length = lengths_[static_cast<std::size_t>(rank_)];
-    const auto pack = [&](int rank, const auto& f) {
-        for_common_runs(origin_, length, mesh_, z_box(rank), [&](int, int, int, int x, int y, int z, int count) {
-            f(brick + x * plane_stride_ + y * row_stride_ + z, count);
-        });
-    };
-    const auto unpack = [&](int rank, const auto& f) {
-        const auto r = static_cast<std::size_t>(rank);
-        for_common_runs(
-            origins_[r], lengths_[r], mesh_, z_pencils_, [&](int x, int y, int z, int, int, int, int count) {
-                const std::int64_t row =
-                    static_cast<std::int64_t>(x - z_pencils_.low[0]) * z_pencils_.extent(1) + y - z_pencils_.low[1];
-                f(z_data_.data() + row * z_stride_ + z, count);
-            });
-    };
-    exchange(pack, unpack, communicator);
+    exchange([&](int rank, const auto& f) { brick_runs(channel, rank, f); },
+             [&](int rank, const auto& f) { pencil_runs(rank, f); }, communicator);
     std::fill(z_data_.begin(), z_data_.end(), Real(0));
     const Real* from = received_.data();
     for (int r = 0; r < n_ranks_; ++r) {
-        unpack(r, [&](Real* data, std::int64_t count) {
+        pencil_runs(r, [&](Real* data, std::int64_t count) {
             for (std::int64_t i = 0; i < count; ++i) data[i] += from[i];
             from += count;
         });
@@ -180,26 +188,11 @@ void DistributedMesh<Real>::bricks_to_pencils(int channel, Communicator& communi
 
 template <class Real>
 void DistributedMesh<Real>::pencils_to_bricks(int channel, Communicator& communicator) {
-    Real* brick = brick_.data() + channel * channel_stride_;
-    const auto& length = lengths_[static_cast<std::size_t>(rank_)];
-    const auto pack = [&](int rank, const auto& f) {
-        const auto r = static_cast<std::size_t>(rank);
-        for_common_runs(
-            origins_[r], lengths_[r], mesh_, z_pencils_, [&](int x, int y, int z, int, int, int, int count) {
-                const std::int64_t row =
-                    static_cast<std::int64_t>(x - z_pencils_.low[0]) * z_pencils_.extent(1) + y - z_pencils_.low[1];
-                f(z_data_.data() + row * z_stride_ + z, count);
-            });
-    };
-    const auto unpack = [&](int rank, const auto& f) {
-        for_common_runs(origin_, length, mesh_, z_box(rank), [&](int, int, int, int x, int y, int z, int count) {
-            f(brick + x * plane_stride_ + y * row_stride_ + z, count);
-        });
-    };
-    exchange(pack, unpack, communicator);
+    exchange([&](int rank, const auto& f) { pencil_runs(rank, f); },
+             [&](int rank, const auto& f) { brick_runs(channel, rank, f); }, communicator);
     const Real* from = received_.data();
     for (int r = 0; r < n_ranks_; ++r) {
-        unpack(r, [&](Real* data, std::int64_t count) {
+        brick_runs(channel, r, [&](Real* data, std::int64_t count) {
             std::copy(from, from + count, data);
             from += count;
         });

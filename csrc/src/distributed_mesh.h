@@ -56,6 +56,10 @@ private:
     std::unique_ptr<LineTransform<Real>> z_lines_, y_lines_, x_lines_;
 
     MeshBox z_box(int rank) const;
+    template <class Function>
+    void brick_runs(int channel, int rank, const Function& f);
+    template <class Function>
+    void pencil_runs(int rank, const Function& f);
     void bricks_to_pencils(int channel, Communicator& communicator);
     void pencils_to_bricks(int channel, Communicator& communicator);
     template <class Pack, class Unpack>
