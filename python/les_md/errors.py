@@ -14,6 +14,11 @@ class LESError(Exception):
     """A mistake the user can mend. The text is one line that names the quantity, what was expected and what was got."""
 
 
+def report(program: str, error: LESError) -> None:
+    """Prints `error` as the one line on stderr that users see."""
+    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+
+
 def command_line(program: str) -> Callable[[Callable[..., None]], Callable[..., int]]:
     """Decorates the main function of `program`: a `LESError` becomes one line on stderr and exit status 1."""
 
@@ -23,7 +28,7 @@ def command_line(program: str) -> Callable[[Callable[..., None]], Callable[..., 
             try:
                 main(arguments)
             except LESError as error:
-                print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+                report(program, error)
                 return 1
             except KeyboardInterrupt:
                 print(f"{program}: interrupted", file=sys.stderr)

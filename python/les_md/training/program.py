@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from les_md.errors import LESError, command_line
+from les_md.errors import LESError, command_line, report
 from les_md.training.settings import load_settings
 
 
@@ -30,13 +31,22 @@ def main(arguments: list[str] | None = None) -> None:
         raise LESError("--resume and --overwrite exclude each other: continue the earlier run or remove it")
     settings = load_settings(options.config, options.overrides)
     # the libraries of the training take seconds to load: mistakes in the settings are reported before
+    import torch
+
     from les_md.training.run import process_rank, train
 
     try:
         train(settings, resume=options.resume, overwrite=options.overwrite)
-    except LESError:
-        if process_rank() != 0:
-            # the first process reports the same mistake; Lightning would end it first if this one failed
+    except LESError as error:
+        # the first process reports the mistake of all; Lightning would end it first if another one failed
+        status = 1 if process_rank() == 0 else 0
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # the ordinary end aborts in threads of a process group whose other processes are gone
+            if status != 0:
+                report("les-train", error)
+            sys.stdout.flush()
+            os._exit(status)
+        if status == 0:
             sys.exit(0)
         raise
 
