@@ -43,6 +43,27 @@ void LammpsSystem::copy_positions(const LAMMPS_NS::Atom& atom, double angstrom_p
     system_.positions = positions_.data();
 }
 
+void LammpsSystem::unwrap_positions(const LAMMPS_NS::Atom& atom, LAMMPS_NS::Domain& domain,
+                                    double angstrom_per_length) {
+    unwrapped_positions_.resize(3 * static_cast<std::size_t>(system_.n_local));
+    for (std::size_t i = 0; i < static_cast<std::size_t>(system_.n_local); ++i) {
+        double* unwrapped = unwrapped_positions_.data() + 3 * i;
+        domain.unmap(atom.x[atoms_[i]], atom.image[atoms_[i]], unwrapped);
+        for (std::size_t axis = 0; axis < 3; ++axis) unwrapped[axis] *= angstrom_per_length;
+    }
+    system_.unwrapped_positions = unwrapped_positions_.data();
+}
+
+void LammpsSystem::want_current(bool wanted, const LAMMPS_NS::Atom& atom, double angstrom_per_ps_per_velocity) {
+    system_.polarization_current = wanted;
+    if (!wanted) return;
+    velocities_.resize(3 * static_cast<std::size_t>(system_.n_local));
+    for (std::size_t i = 0; i < static_cast<std::size_t>(system_.n_local); ++i)
+        for (std::size_t axis = 0; axis < 3; ++axis)
+            velocities_[3 * i + axis] = atom.v[atoms_[i]][axis] * angstrom_per_ps_per_velocity;
+    system_.velocities = velocities_.data();
+}
+
 void LammpsSystem::copy_cell(const LAMMPS_NS::Domain& domain, double angstrom_per_length) {
     system_.periodic = domain.xperiodic != 0;  // the pair style refuses mixed periodicity
     system_.cell = {{{domain.xprd, 0.0, 0.0}, {0.0, domain.yprd, 0.0}, {0.0, 0.0, domain.zprd}}};
@@ -126,7 +147,7 @@ void LammpsSystem::copy_edges(const LAMMPS_NS::NeighList& list) {
 double LammpsSystem::memory_usage() const {
     const auto bytes = [](const auto& buffer) { return static_cast<double>(buffer.capacity() * sizeof(buffer[0])); };
     return bytes(atoms_) + bytes(index_) + bytes(types_) + bytes(positions_) + bytes(is_centre_) + bytes(list_row_) +
-           bytes(centres_) + bytes(neighbours_);
+           bytes(centres_) + bytes(neighbours_) + bytes(unwrapped_positions_) + bytes(velocities_);
 }
 
 }  // namespace les_lammps

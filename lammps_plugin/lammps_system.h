@@ -2,6 +2,7 @@
 // type mapping and atoms left out of the model (NULL types of a hybrid style) are dealt with here and nowhere else.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -29,6 +30,13 @@ public:
 
     /// Whether the next evaluation is to share out the virial among atoms.
     void want_atom_virials(bool wanted) { system_.atom_virials = wanted; }
+    /// Whether the next evaluation is to compute Born effective charges.
+    void want_born_charges(bool wanted) { system_.born_charges = wanted; }
+    /// V/angstrom; call after `update`. Polarizations are of positions followed through periodic boundaries.
+    void set_field(const std::array<double, 3>& field) { system_.field = field; }
+    void unwrap_positions(const LAMMPS_NS::Atom& atom, LAMMPS_NS::Domain& domain, double angstrom_per_length);
+    /// Whether the next evaluation is to compute the current of the present velocities; call after `update`.
+    void want_current(bool wanted, const LAMMPS_NS::Atom& atom, double angstrom_per_ps_per_velocity);
 
     const les::System& system() const { return system_; }
     const les::EdgeList& edges() const { return edges_; }
@@ -52,6 +60,8 @@ private:
     std::vector<std::int64_t> index_;                 // (all LAMMPS atoms,) position in atoms_, -1 for atoms left out
     std::vector<std::int32_t> types_;                 // (n_all,)
     std::vector<double> positions_;                   // (n_all, 3) angstrom
+    std::vector<double> unwrapped_positions_;         // (n_local, 3) angstrom
+    std::vector<double> velocities_;                  // (n_local, 3) angstrom/ps
     std::vector<char> is_centre_;                     // (n_all,)
     std::vector<int> list_row_;                       // (n_all,) row of the neighbour list, -1 if it has none
     std::vector<std::int64_t> centres_, neighbours_;  // at least n_edges

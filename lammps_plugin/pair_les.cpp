@@ -1,5 +1,6 @@
 // The pair style step by step: making the engine, one collective call of it a step, passing its communication on. The
-// other files of the class: pair_les_settings (commands in), pair_les_checks (refusals), pair_les_output (results out).
+// other files of the class: pair_les_settings (commands in), pair_les_checks (refusals), pair_les_field (electric
+// field, polarization, current), pair_les_output (results out).
 
 #include "pair_les.h"
 
@@ -43,8 +44,7 @@ PairLES::PairLES(LAMMPS* lmp) : Pair(lmp), implementation_(std::make_unique<Impl
     comm_forward = comm_reverse = les_lammps::MpiCommunicator::largest_width;
     // Long-range solvers go on to ask for `cut_coul`, where they are refused with the reason.
     ewaldflag = pppmflag = msmflag = 1;
-    nextra = 2;
-    pvector = new double[2]{0.0, 0.0};
+    list_global_values();
 }
 
 PairLES::~PairLES() {
@@ -79,6 +79,8 @@ void PairLES::print(const std::string& line) const {
 void PairLES::init_style() {
     check_host();
     implementation_->units = *les_lammps::units_of_style(update->unit_style);
+    find_field_variables();
+    check_polarization();
     make_engine();
     request_neighbours();
     implementation_->described = false;
@@ -92,7 +94,7 @@ void PairLES::make_engine() {
     auto& self = *implementation_;
     if (self.engine) return;
     les_lammps::run_on_all_ranks(
-        lmp, [&] { self.engine = std::make_unique<les::Engine>(*self.file, self.options, self.communicator); });
+        lmp, [&] { self.engine = std::make_unique<les::Engine>(*self.file, self.options.engine, self.communicator); });
     self.printed_description.clear();
 }
 
@@ -132,6 +134,7 @@ void PairLES::compute(int eflag, int vflag) {
     evaluate();
     add_forces();
     tally_energy_and_virial();
+    tally_polarization();
     tally_atoms();
     store_charges();
     print_long_range();
@@ -144,6 +147,8 @@ void PairLES::evaluate() {
         const double start = platform::walltime();
         self.system.update(*atom, *domain, *list, self.type_map, self.range(), self.units.angstrom_per_length);
         self.system.want_atom_virials(vflag_atom != 0);
+        self.system.want_born_charges(self.born_by_trigger ? self.born_trigger != 0 : self.born_wanted);
+        take_field_and_motion(eflag_global != 0 && self.options.current);
         self.times.taking_over += platform::walltime() - start;
         self.results = &self.engine->compute(self.system.system(), self.system.edges());
     } catch (const LAMMPSException&) {
@@ -177,7 +182,7 @@ void PairLES::print_long_range() {
 double PairLES::memory_usage() {
     const auto& self = *implementation_;
     double bytes = Pair::memory_usage() + self.system.memory_usage() + self.communicator->memory_usage();
-    for (const auto* rows : {&self.charges, &self.potentials, &self.atomic_charges})
+    for (const auto* rows : {&self.charges, &self.potentials, &self.atomic_charges, &self.born_charges})
         bytes +=
             static_cast<double>(rows->values.capacity() * sizeof(double) + rows->rows.capacity() * sizeof(double*));
     return bytes;

@@ -31,9 +31,9 @@ public:
     int pack_reverse_comm(int count, int first, double* buffer) override;
     void unpack_reverse_comm(int count, int* atoms, double* buffer) override;
 
-private:
     struct Implementation;
 
+private:
     void allocate();
     bool is_hybrid() const;
     bool writes_q() const;
@@ -41,9 +41,14 @@ private:
     void request_neighbours();
     void make_engine();
     void evaluate();
+    void find_field_variables();
+    void check_polarization() const;
+    void take_field_and_motion(bool wants_current);
     [[noreturn]] void stop_all_ranks(const std::string& text) const;
     void count_time(double seconds);
+    void list_global_values();
     void tally_energy_and_virial();
+    void tally_polarization();
     void tally_atoms();
     void add_forces();
     void store_charges();

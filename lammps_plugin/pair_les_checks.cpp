@@ -31,7 +31,7 @@ void PairLES::check_host() const {
     if (!modify->get_fix_by_style("^efield").empty())
         error->all(FLERR,
                    "pair_style les cannot be used with fix efield: its force q E leaves out dq/dr, the change of the "
-                   "latent charges with the positions; remove the fix");
+                   "latent charges with the positions; remove the fix and use keyword field of the pair style");
     check_no_kspace();
     check_special_bonds();
     check_exclusions();

@@ -1,6 +1,7 @@
 // State of the pair style that LAMMPS does not see, shared by the two files of the class.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,13 +36,28 @@ struct PairLES::Implementation {
         double taking_over = 0.0;  ///< atoms and neighbour list of LAMMPS
     };
 
+    /// What pair_style was given.
+    struct Options {
+        les::EngineOptions engine;
+        /// Numbers in V/angstrom or v_name of equal-style variables; three or none.
+        std::vector<std::string> field;
+        bool polarization = false, current = false;
+    };
+
+    /// One component of the field: the number, or the variable to ask for it.
+    struct FieldComponent {
+        double value = 0.0;
+        int variable = -1;
+    };
+
     Implementation(LAMMPS* lammps, Pair* pair);
     les_lammps::ModelRange range() const;
 
     std::shared_ptr<les_lammps::MpiCommunicator> communicator;
     les_lammps::LammpsSystem system;
     les_lammps::Units units;
-    les::EngineOptions options;
+    Options options;
+    std::array<FieldComponent, 3> field;
     std::optional<les::ModelFile> file;
     std::vector<int> type_map;  ///< (ntypes + 1,) model type of every LAMMPS type, -1 for NULL
     std::unique_ptr<les::Engine> engine;
@@ -49,8 +65,10 @@ struct PairLES::Implementation {
     bool described = false;                 ///< the long-range solver has been looked at in this run
     std::string printed_description;        ///< of the long-range solver, what the user has seen last
     RunTimes times;
-    AtomRows charges, potentials, atomic_charges;
-    int trigger = 0;  ///< fix pair may set it; the values are there after every step anyway
+    AtomRows charges, potentials, atomic_charges, born_charges;
+    int trigger = 0;       ///< fix pair may set it; the values are there after every step anyway
+    int born_trigger = 0;  ///< fix pair sets it for the steps in which it wants Born charges
+    bool born_wanted = false, born_by_trigger = false;
 };
 
 }  // namespace LAMMPS_NS

@@ -49,7 +49,7 @@ void PairLES::tally_energy_and_virial() {
     pvector[1] = results.long_range_energy * energy_per_ev;
     if (eflag_global) {
         eng_vdwl += pvector[0];
-        eng_coul += pvector[1];
+        eng_coul += pvector[1] + results.field_energy * energy_per_ev;
     }
     if (vflag_global) {
         const les::Matrix3& w = results.virial;
@@ -88,6 +88,13 @@ void PairLES::store_charges() {
         std::fill(rows->values.begin(), rows->values.end(), 0.0);  // for atoms left out of the model
     }
     const std::vector<int>& atoms = self.system.atoms();
+    if (!results.born_charges.empty()) {
+        self.born_charges.resize(static_cast<std::size_t>(atom->nmax));
+        std::fill(self.born_charges.values.begin(), self.born_charges.values.end(), 0.0);
+        for (std::size_t i = 0; i < static_cast<std::size_t>(self.system.system().n_local); ++i)
+            std::copy_n(results.born_charges.data() + 9 * i, 9,
+                        self.born_charges.rows[static_cast<std::size_t>(atoms[i])]);
+    }
     for (std::size_t i = 0; i < static_cast<std::size_t>(self.system.system().n_local); ++i) {
         const std::size_t a = static_cast<std::size_t>(atoms[i]);
         std::copy_n(results.latent_charges.data() + i * n_channels, n_channels, self.charges.rows[a]);
@@ -148,6 +155,10 @@ void* PairLES::extract(const char* name, int& dimensions) {
     if (std::strcmp(name, "cut_coul") == 0) check_no_kspace();
     for (const char* flag : {"latent_charges_flag", "potentials_flag", "q_flag"})
         if (std::strcmp(name, flag) == 0) return &implementation_->trigger;
+    if (std::strcmp(name, "born_charges_flag") == 0) {
+        implementation_->born_by_trigger = true;
+        return &implementation_->born_trigger;
+    }
     return nullptr;
 }
 
@@ -156,13 +167,17 @@ void* PairLES::extract_peratom(const char* name, int& columns) {
     const struct {
         const char* name;
         Implementation::AtomRows& rows;
-    } table[] = {{"latent_charges", self.charges}, {"potentials", self.potentials}, {"q", self.atomic_charges}};
+    } table[] = {{"latent_charges", self.charges},
+                 {"potentials", self.potentials},
+                 {"q", self.atomic_charges},
+                 {"born_charges", self.born_charges}};
     for (const auto& entry : table) {
         if (std::strcmp(name, entry.name) != 0) continue;
         if (!self.file)
             error->all(FLERR, std::string("pair_style les knows its ") + name + " after pair_coeff only; move it up");
         if (self.charges.columns == 0)
             error->all(FLERR, "pair_style les: model " + self.file->name() + " is short-range only and has no " + name);
+        if (&entry.rows == &self.born_charges) self.born_wanted = true;
         entry.rows.resize(static_cast<std::size_t>(atom->nmax));
         columns = entry.rows.columns == 1 ? 0 : entry.rows.columns;
         return entry.rows.pointer();

@@ -46,76 +46,94 @@ std::optional<int> whole_number_in(const std::string& text) {
 }
 
 using Values = std::vector<std::string>;
+using Options = PairLES::Implementation::Options;
 
 struct Keyword {
     const char* name;
     std::size_t n_values;
     const char* expected;
-    bool (*apply)(les::EngineOptions& options, const Values& values);  ///< false: values not as expected
+    bool (*apply)(Options& options, const Values& values);  ///< false: values not as expected
 };
 
 // What a number or word may be is known to the engine, which says so for every host; here they are only read.
 constexpr Keyword keywords[] = {
     {"device", 1, "cpu, cuda or cuda:N",
-     [](les::EngineOptions& options, const Values& values) {
-         options.device = values[0];
+     [](Options& options, const Values& values) {
+         options.engine.device = values[0];
          return values[0] == "cpu" || values[0] == "cuda" || values[0].rfind("cuda:", 0) == 0;
      }},
     {"threads", 1, "a whole number of torch threads a rank, at least 1",
-     [](les::EngineOptions& options, const Values& values) {
-         options.threads = whole_number_in(values[0]);
-         return options.threads && *options.threads >= 1 && *options.threads <= 4096;
+     [](Options& options, const Values& values) {
+         options.engine.threads = whole_number_in(values[0]);
+         return options.engine.threads && *options.engine.threads >= 1 && *options.engine.threads <= 4096;
      }},
     {"total_charge", 1, "a number of elementary charges",
-     [](les::EngineOptions& options, const Values& values) {
-         options.total_charge = number_in(values[0]);
-         return options.total_charge.has_value();
+     [](Options& options, const Values& values) {
+         options.engine.total_charge = number_in(values[0]);
+         return options.engine.total_charge.has_value();
      }},
     {"solver", 1, "auto, mesh or direct",
-     [](les::EngineOptions& options, const Values& values) {
-         options.long_range.solver = values[0];
+     [](Options& options, const Values& values) {
+         options.engine.long_range.solver = values[0];
          return true;
      }},
     {"accuracy", 1, "a relative force error such as 1e-4",
-     [](les::EngineOptions& options, const Values& values) {
+     [](Options& options, const Values& values) {
          const std::optional<double> accuracy = number_in(values[0]);
-         options.long_range.accuracy = accuracy.value_or(0.0);
+         options.engine.long_range.accuracy = accuracy.value_or(0.0);
          return accuracy.has_value();
      }},
     {"mesh", 3, "three whole numbers of mesh points",
-     [](les::EngineOptions& options, const Values& values) {
+     [](Options& options, const Values& values) {
          std::array<int, 3> points{};
          for (std::size_t axis = 0; axis < 3; ++axis) {
              const std::optional<int> count = whole_number_in(values[axis]);
              if (!count) return false;
              points[axis] = *count;
          }
-         options.long_range.mesh = points;
+         options.engine.long_range.mesh = points;
          return true;
      }},
     {"mesh_spacing", 1, "a number of angstrom",
-     [](les::EngineOptions& options, const Values& values) {
-         options.long_range.mesh_spacing = number_in(values[0]);
-         return options.long_range.mesh_spacing.has_value();
+     [](Options& options, const Values& values) {
+         options.engine.long_range.mesh_spacing = number_in(values[0]);
+         return options.engine.long_range.mesh_spacing.has_value();
      }},
     {"interpolation_nodes", 1, "a whole number of mesh points an axis",
-     [](les::EngineOptions& options, const Values& values) {
-         options.long_range.interpolation_nodes = whole_number_in(values[0]);
-         return options.long_range.interpolation_nodes.has_value();
+     [](Options& options, const Values& values) {
+         options.engine.long_range.interpolation_nodes = whole_number_in(values[0]);
+         return options.engine.long_range.interpolation_nodes.has_value();
      }},
     {"window", 1, "kaiser_bessel or b_spline",
-     [](les::EngineOptions& options, const Values& values) {
-         options.long_range.window = values[0];
+     [](Options& options, const Values& values) {
+         options.engine.long_range.window = values[0];
          return true;
      }},
     {"mesh_dtype", 1, "float32 or float64",
-     [](les::EngineOptions& options, const Values& values) {
-         options.long_range.dtype = values[0];
+     [](Options& options, const Values& values) {
+         options.engine.long_range.dtype = values[0];
          return true;
      }},
     {"freeze_k_set", 1, "yes or no",
-     [](les::EngineOptions& options, const Values& values) {
-         options.long_range.freeze_k_set = values[0] == "yes";
+     [](Options& options, const Values& values) {
+         options.engine.long_range.freeze_k_set = values[0] == "yes";
+         return values[0] == "yes" || values[0] == "no";
+     }},
+    {"field", 3, "three numbers in V/angstrom, each of which may be v_name of an equal-style variable",
+     [](Options& options, const Values& values) {
+         options.field = values;
+         return std::all_of(values.begin(), values.end(), [](const std::string& value) {
+             return number_in(value) || (value.rfind("v_", 0) == 0 && value.size() > 2);
+         });
+     }},
+    {"polarization", 1, "yes or no",
+     [](Options& options, const Values& values) {
+         options.polarization = values[0] == "yes";
+         return values[0] == "yes" || values[0] == "no";
+     }},
+    {"current", 1, "yes or no",
+     [](Options& options, const Values& values) {
+         options.current = values[0] == "yes";
          return values[0] == "yes" || values[0] == "no";
      }},
 };
@@ -135,8 +153,8 @@ std::string keyword_names() {
 }  // namespace
 
 void PairLES::settings(int narg, char** arg) {
-    les::EngineOptions options;
-    options.threads = 1;  // ranks share the cores
+    Options options;
+    options.engine.threads = 1;  // ranks share the cores
     for (int i = 0; i < narg;) {
         const Keyword* keyword = find_keyword(arg[i]);
         if (!keyword)
@@ -155,6 +173,7 @@ void PairLES::settings(int narg, char** arg) {
     implementation_->options = options;
     implementation_->engine.reset();  // made again with the new options when the next run starts
     implementation_->results = nullptr;
+    list_global_values();
 }
 
 void PairLES::coeff(int narg, char** arg) {
@@ -188,9 +207,11 @@ void PairLES::coeff(int narg, char** arg) {
     self.type_map = type_map;
     self.engine.reset();
     self.results = nullptr;
-    self.charges = self.potentials = self.atomic_charges = {};
+    self.charges = self.potentials = self.atomic_charges = self.born_charges = {};
     self.charges.columns = self.potentials.columns = self.file->metadata().n_channels;
     self.atomic_charges.columns = 1;
+    self.born_charges.columns = 9;
+    self.born_wanted = self.born_by_trigger = false;
 
     if (!allocated) allocate();
     for (int i = 1; i <= ntypes; ++i)
@@ -202,7 +223,8 @@ void PairLES::coeff(int narg, char** arg) {
     for (int i = 1; i <= ntypes; ++i)
         mapping += (i > 1 ? ", " : "") + std::to_string(i) + " " + symbols[static_cast<std::size_t>(i - 1)];
     print(fmt::format("model {}, atom types {}, cutoff {:.4g} angstrom, {} on {}, {} torch thread(s) a rank", name,
-                      mapping, metadata.cutoff, metadata.dtype, self.options.device, *self.options.threads));
+                      mapping, metadata.cutoff, metadata.dtype, self.options.engine.device,
+                      *self.options.engine.threads));
     if (lmp->citeme) lmp->citeme->add(citation);
 }
 

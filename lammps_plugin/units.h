@@ -10,6 +10,7 @@ namespace les_lammps {
 struct Units {
     double angstrom_per_length = 1.0;  ///< angstrom in one LAMMPS length
     double energy_per_ev = 1.0;        ///< LAMMPS energy in one eV; forces and virial use it too
+    double ps_per_time = 1.0;          ///< ps in one LAMMPS time; fields are V/angstrom in both unit styles
 };
 
 /// Factors of LAMMPS unit style `style`; none if it is not supported.

@@ -8,6 +8,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "les/les.h"
@@ -46,8 +47,36 @@ py::dict to_dict(const les::Results& results, py::ssize_t n_local, py::ssize_t n
     out["atom_energies"] = atom_energies;
     out["latent_charges"] = to_numpy(results.latent_charges, {n_local, results.n_channels});
     out["potentials"] = to_numpy(results.potentials, {n_local, results.n_channels});
+    out["field_energy"] = results.field_energy;
+    out["polarization"] = results.polarization;
+    out["polarization_current"] = results.polarization_current;
+    if (!results.born_charges.empty() || n_local == 0)
+        out["born_charges"] = to_numpy(results.born_charges, {n_local, 3, 3});
     return out;
 }
+
+/// What a field and the answer to it need of a system, kept alive during the evaluation.
+struct Response {
+    std::array<double, 3> field{};
+    std::optional<Doubles> velocities, unwrapped_positions;
+    bool born_charges = false;
+
+    void add_to(les::System& system) const {
+        system.field = field;
+        system.born_charges = born_charges;
+        system.velocities = rows(velocities, system.n_local, "velocities");
+        system.polarization_current = system.velocities != nullptr;
+        system.unwrapped_positions = rows(unwrapped_positions, system.n_local, "unwrapped_positions");
+    }
+
+private:
+    static const double* rows(const std::optional<Doubles>& array, std::int64_t n_local, const std::string& name) {
+        if (!array) return nullptr;
+        if (array->ndim() != 2 || array->shape(0) != n_local || array->shape(1) != 3)
+            throw les::Error("`" + name + "` must have shape (n_atoms, 3)");
+        return array->data();
+    }
+};
 
 les::System to_system(const Doubles& positions, const Types& types, const Doubles& cell, bool periodic) {
     if (positions.ndim() != 2 || positions.shape(1) != 3) throw les::Error("`positions` must have shape (n_atoms, 3)");
@@ -65,9 +94,10 @@ les::System to_system(const Doubles& positions, const Types& types, const Double
     return system;
 }
 
-py::dict compute(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell,
-                 bool periodic) {
-    const les::System system = to_system(positions, types, cell, periodic);
+py::dict compute(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell, bool periodic,
+                 const Response& response) {
+    les::System system = to_system(positions, types, cell, periodic);
+    response.add_to(system);
     const les::Results* results = nullptr;
     {
         py::gil_scoped_release release;
@@ -78,10 +108,11 @@ py::dict compute(les::Engine& engine, const Doubles& positions, const Types& typ
 
 py::dict compute_with_edges(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell,
                             bool periodic, const Indices& centres, const Indices& neighbours, const Types& cell_shifts,
-                            std::int64_t n_local) {
+                            std::int64_t n_local, const Response& response) {
     les::System system = to_system(positions, types, cell, periodic);
     if (n_local < 0 || n_local > system.n_all) throw les::Error("`n_local` must be 0 to the number of atoms");
     system.n_local = n_local;
+    response.add_to(system);
     les::EdgeList edges;
     edges.n_edges = centres.shape(0);
     if (neighbours.shape(0) != edges.n_edges || cell_shifts.shape(0) != edges.n_edges) {
@@ -114,6 +145,13 @@ PYBIND11_MODULE(_core, module) {
         .def_property_readonly("name", &les::ModelFile::name)
         .def_property_readonly("metadata_json", [](const les::ModelFile& file) { return file.metadata().json; })
         .def("types_of", &les::ModelFile::types_of);
+
+    py::class_<Response>(module, "Response")
+        .def(py::init([](const std::array<double, 3>& field, std::optional<Doubles> velocities,
+                         std::optional<Doubles> unwrapped_positions, bool born_charges) {
+                 return Response{field, std::move(velocities), std::move(unwrapped_positions), born_charges};
+             }),
+             py::arg("field"), py::arg("velocities"), py::arg("unwrapped_positions"), py::arg("born_charges"));
 
     py::class_<les::Engine>(module, "Engine")
         .def(py::init([](const les::ModelFile& file, const std::string& device, std::optional<int> threads,

@@ -10,12 +10,14 @@
 #include <exception>
 #include <utility>
 
+#include "collect.h"
 #include "les/charges.h"
 #include "les/error.h"
 #include "les/long_range.h"
 #include "les/neighbor_list.h"
 #include "les/network.h"
 #include "les/version.h"
+#include "polarization.h"
 #include "stage_clock.h"
 
 namespace les {
@@ -64,7 +66,10 @@ struct Engine::Implementation {
     std::unique_ptr<LongRangeSolver> periodic_solver, isolated_solver;
     LongRangeSolver* solver = nullptr;  // the one of the last evaluation
     LongRangeResult no_long_range;
+    Polarization polarization;
+    std::vector<double> total_potentials;  // of the long-range sum and the field
     std::vector<std::string> warnings;
+    bool warned_of_field = false;
     Results results;
     StageTimes times;                   // but for communication
     double communication_before = 0.0;  // seconds of the communicator at the last reset
@@ -74,7 +79,9 @@ struct Engine::Implementation {
           communicator(std::move(domains)),
           neighbor_list(metadata.cutoff, options.skin),
           network(file, options.device),
-          charges(metadata, total_charge_of(metadata, options)) {
+          charges(metadata, total_charge_of(metadata, options)),
+          polarization(metadata) {
+        results.n_channels = metadata.n_channels;
         if (options.threads) {
             if (*options.threads < 1)
                 throw Error("`threads` must be at least 1, got " + std::to_string(*options.threads));
@@ -101,13 +108,17 @@ struct Engine::Implementation {
         clock.end_of(times.network_forward);
         const std::vector<double>& latent_charges = charges.collect(system, network.latent_charges(), communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
-        const std::vector<double>& cotangents = charges.cotangents(system, long_range.potentials, communicator);
         clock.end_of(times.long_range);
-        const std::vector<double>& edge_gradients = network.backward(cotangents);
+        const PolarizationResult& polar =
+            polarization.compute(system, edges, latent_charges, network, charges, communicator);
+        warn_of_field(system);
+        const std::vector<double>& potentials = sum_of(long_range.potentials, polar.potentials);
+        const std::vector<double>& cotangents = charges.cotangents(system, potentials, communicator);
+        const std::vector<double>& edge_gradients = network.backward(cotangents, polar.dipole_cotangent);
         clock.end_of(times.network_backward);
-        collect_energies_and_charges(latent_charges, long_range);
-        collect_forces_and_virial(system, edges, edge_gradients, long_range);
-        collect_atom_virials(system, edges, edge_gradients, long_range.virial);
+        collect_energies_and_charges(network, latent_charges, long_range, polar, results);
+        collect_forces_and_virial(system, edges, edge_gradients, long_range, polar, results);
+        collect_atom_virials(system, edges, edge_gradients, long_range, polar, communicator, results);
         check_finite(results);
         return results;
     }
@@ -148,76 +159,19 @@ struct Engine::Implementation {
         return solver->compute(system, latent_charges, communicator);
     }
 
-    void collect_energies_and_charges(const std::vector<double>& latent_charges, const LongRangeResult& long_range) {
-        results.n_channels = metadata.n_channels;
-        results.node_energies = network.node_energies();
-        results.short_range_energy = 0.0;
-        for (const double energy : results.node_energies) results.short_range_energy += energy;
-        results.long_range_energy = long_range.energy;
-        results.latent_charges = latent_charges;
-        results.potentials = long_range.potentials;
+    const std::vector<double>& sum_of(const std::vector<double>& potentials, const std::vector<double>& of_field) {
+        if (of_field.empty()) return potentials;
+        total_potentials.resize(potentials.size());
+        for (std::size_t n = 0; n < potentials.size(); ++n) total_potentials[n] = potentials[n] + of_field[n];
+        return total_potentials;
     }
 
-    void collect_forces_and_virial(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                                   const LongRangeResult& long_range) {
-        results.forces.assign(3 * static_cast<std::size_t>(system.n_all), 0.0);
-        std::copy(long_range.forces.begin(), long_range.forces.end(), results.forces.begin());
-        Matrix3 virial = long_range.virial;
-        for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
-            // v = r_j - r_i: F_i += dE/dv, F_j -= dE/dv, W -= dE/dv (x) v
-            const double* gradient = edge_gradients.data() + 3 * e;
-            const double* vector = edges.vectors.data() + 3 * e;
-            double* centre = results.forces.data() + 3 * edges.centres[e];
-            double* neighbour = results.forces.data() + 3 * edges.neighbours[e];
-            for (std::size_t a = 0; a < 3; ++a) {
-                centre[a] += gradient[a];
-                neighbour[a] -= gradient[a];
-                for (std::size_t b = 0; b < 3; ++b) virial[a][b] -= gradient[a] * vector[b];
-            }
-        }
-        for (std::size_t a = 0; a < 3; ++a) {
-            for (std::size_t b = 0; b < 3; ++b) results.virial[a][b] = 0.5 * (virial[a][b] + virial[b][a]);
-        }
-    }
-
-    void collect_atom_virials(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                              const Matrix3& long_range_virial) {
-        results.atom_virials.clear();
-        if (!system.atom_virials) return;
-        results.atom_virials.assign(9 * static_cast<std::size_t>(system.n_all), 0.0);
-        for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
-            // w = -(dE/dv (x) v + v (x) dE/dv) / 2, one half to either end
-            const double* gradient = edge_gradients.data() + 3 * e;
-            const double* vector = edges.vectors.data() + 3 * e;
-            double* centre = results.atom_virials.data() + 9 * edges.centres[e];
-            double* neighbour = results.atom_virials.data() + 9 * edges.neighbours[e];
-            for (std::size_t a = 0; a < 3; ++a) {
-                for (std::size_t b = 0; b < 3; ++b) {
-                    const double half = -0.25 * (gradient[a] * vector[b] + gradient[b] * vector[a]);
-                    centre[3 * a + b] += half;
-                    neighbour[3 * a + b] += half;
-                }
-            }
-        }
-        if (metadata.long_range) share_long_range_virial(long_range_virial);
-    }
-
-    /// W_i += W_lr sum_c q_ic^2 / sum_jc q_jc^2 with the sums over all domains.
-    void share_long_range_virial(const Matrix3& share_of_domain) {
-        std::array<double, 10> total{};  // W_lr symmetrised, sum of q^2
-        for (std::size_t a = 0; a < 3; ++a) {
-            for (std::size_t b = 0; b < 3; ++b)
-                total[3 * a + b] = 0.5 * (share_of_domain[a][b] + share_of_domain[b][a]);
-        }
-        for (const double charge : results.latent_charges) total[9] += charge * charge;
-        communicator.allreduce_sum(total.data(), static_cast<std::int64_t>(total.size()));
-        if (!(total[9] > 0.0)) return;  // without charges there is no long-range virial
-        const auto channels = static_cast<std::size_t>(results.n_channels);
-        for (std::size_t i = 0; i < results.latent_charges.size(); ++i) {
-            const double weight = results.latent_charges[i] * results.latent_charges[i] / total[9];
-            double* virial = results.atom_virials.data() + 9 * (i / channels);
-            for (std::size_t ab = 0; ab < 9; ++ab) virial[ab] += weight * total[ab];
-        }
+    void warn_of_field(const System& system) {
+        if (warned_of_field || system.field == std::array<double, 3>{} || polarization.is_defined(system)) return;
+        warned_of_field = true;
+        warnings.emplace_back(
+            "the field acts by Born effective charges of this model, so energy is not conserved, and energy and virial "
+            "have no share of the field; models trained with `charge_flux` have an exact polarization");
     }
 
     static void check_finite(const Results& results) {
@@ -289,22 +243,6 @@ void Engine::reset_stage_times() {
 std::string Engine::long_range_description() const {
     if (implementation_->solver == nullptr) return "none";
     return implementation_->solver->description();
-}
-
-double Results::atom_energy(std::int64_t i) const {
-    const auto atom = static_cast<std::size_t>(i), channels = static_cast<std::size_t>(n_channels);
-    double energy = node_energies[atom];
-    for (std::size_t channel = 0; channel < channels; ++channel) {
-        energy += 0.5 * latent_charges[atom * channels + channel] * potentials[atom * channels + channel];
-    }
-    return energy;
-}
-
-double Results::atomic_charge(std::int64_t i, double atomic_charge_scale) const {
-    const auto atom = static_cast<std::size_t>(i), channels = static_cast<std::size_t>(n_channels);
-    double charge = 0.0;
-    for (std::size_t channel = 0; channel < channels; ++channel) charge += latent_charges[atom * channels + channel];
-    return charge * atomic_charge_scale;
 }
 
 }  // namespace les

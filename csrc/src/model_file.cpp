@@ -54,7 +54,8 @@ LongRangeParameters long_range_parameters(const json::Value& record) {
 
 /// A record may name features this library does not know; running without them would be wrong.
 void check_understood(const json::Value& record, const std::string& name) {
-    static const std::vector<std::string> known = {"node_energies", "offset_energies", "latent_charges"};
+    static const std::vector<std::string> known = {fields::node_energies, fields::offset_energies,
+                                                   fields::latent_charges, fields::transfer_dipoles};
     for (const auto& output : record.at("outputs", Kind::array).array) {
         if (std::find(known.begin(), known.end(), output.string) == known.end()) {
             throw Error("model file " + name + " needs `" + output.string +
@@ -86,6 +87,13 @@ Metadata parse_metadata(const std::string& text, const std::string& name) {
     }
     metadata.n_channels = static_cast<int>(record.at("n_channels", Kind::number).number);
     metadata.ghost_charges = record.at("ghost_charges", Kind::boolean).boolean;
+    // files of earlier versions have no charge transfers
+    if (record.has("element_charges")) metadata.element_charges = numbers(record.at("element_charges", Kind::array));
+    if (metadata.charge_flux() && metadata.element_charges.size() != metadata.symbols.size()) {
+        throw Error("model file " + name + ": `element_charges` must have one number per element (" +
+                    std::to_string(metadata.symbols.size()) + "), got " +
+                    std::to_string(metadata.element_charges.size()));
+    }
     if (!record.at("long_range").is_null()) metadata.long_range = long_range_parameters(record.at("long_range"));
     metadata.eps_inf = record.at("eps_inf", Kind::number).number;
     metadata.atomic_charge_scale = record.at("atomic_charge", Kind::object).at("scale", Kind::number).number;

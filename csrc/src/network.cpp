@@ -45,10 +45,41 @@ struct Network::Implementation {
     torch::Device device;
     torch::jit::Module module;
     torch::jit::Method local;
-    torch::Tensor edge_vectors, energies, charges;
+    torch::Tensor edge_vectors, energies, charges, dipoles;
 
     Implementation(const ModelFile& file, const torch::Device& on)
         : device(on), module(load(file, on)), local(module.get_method("local")) {}
+
+    /// Gradient with respect to the edge vectors, copied to `out`.
+    void differentiate(const std::vector<double>& charge_cotangents, const std::array<double, 3>& dipole_cotangent,
+                       bool with_energies, bool keep_graph, std::vector<double>& out) const {
+        out.assign(static_cast<std::size_t>(edge_vectors.numel()), 0.0);
+        if (edge_vectors.numel() == 0) return;
+        torch::autograd::variable_list outputs, cotangents;
+        if (with_energies) {
+            outputs.push_back(energies);
+            cotangents.push_back(torch::ones_like(energies));
+        }
+        if (!charge_cotangents.empty()) {
+            const auto rows =
+                torch::from_blob(const_cast<double*>(charge_cotangents.data()), charges.sizes(), torch::kFloat64);
+            outputs.push_back(charges);
+            cotangents.push_back(rows.to(charges.options().requires_grad(false)));
+        }
+        if (dipoles.defined() && dipole_cotangent != std::array<double, 3>{}) {
+            const auto row = torch::from_blob(const_cast<double*>(dipole_cotangent.data()), {1, 3}, torch::kFloat64);
+            outputs.push_back(dipoles);
+            cotangents.push_back(row.to(dipoles.options().requires_grad(false)).expand_as(dipoles));
+        }
+        // constants of the network have no gradient
+        for (std::size_t i = outputs.size(); i-- > 0;) {
+            if (outputs[i].requires_grad()) continue;
+            outputs.erase(outputs.begin() + static_cast<std::ptrdiff_t>(i));
+            cotangents.erase(cotangents.begin() + static_cast<std::ptrdiff_t>(i));
+        }
+        if (outputs.empty()) return;
+        copy_out(torch::autograd::grad(outputs, {edge_vectors}, cotangents, keep_graph)[0], out);
+    }
 
     static torch::jit::Module load(const ModelFile& file, const torch::Device& on) {
         std::istringstream stream(file.bytes());
@@ -92,24 +123,25 @@ void Network::forward(const System& system, const Edges& edges) {
     state.charges = output.at(fields::latent_charges).toTensor();
     copy_out(state.energies.to(torch::kFloat64) + output.at(fields::offset_energies).toTensor(), node_energies_);
     copy_out(state.charges, latent_charges_);
+    transfer_dipoles_.clear();
+    if (output.contains(fields::transfer_dipoles)) {
+        state.dipoles = output.at(fields::transfer_dipoles).toTensor();
+        copy_out(state.dipoles, transfer_dipoles_);
+    }
 }
 
-const std::vector<double>& Network::backward(const std::vector<double>& charge_cotangents) {
+const std::vector<double>& Network::backward(const std::vector<double>& charge_cotangents,
+                                             const std::array<double, 3>& dipole_cotangent) {
     auto& state = *implementation_;
-    edge_gradients_.assign(static_cast<std::size_t>(state.edge_vectors.numel()), 0.0);
-    if (state.edge_vectors.numel() > 0) {
-        torch::autograd::variable_list outputs{state.energies}, cotangents{torch::ones_like(state.energies)};
-        if (!charge_cotangents.empty()) {
-            const auto phi =
-                torch::from_blob(const_cast<double*>(charge_cotangents.data()), state.charges.sizes(), torch::kFloat64);
-            outputs.push_back(state.charges);
-            cotangents.push_back(phi.to(state.charges.options().requires_grad(false)));
-        }
-        const auto gradients = torch::autograd::grad(outputs, {state.edge_vectors}, cotangents);
-        copy_out(gradients[0], edge_gradients_);
-    }
-    state.edge_vectors = state.energies = state.charges = torch::Tensor();
+    state.differentiate(charge_cotangents, dipole_cotangent, true, false, edge_gradients_);
+    state.edge_vectors = state.energies = state.charges = state.dipoles = torch::Tensor();
     return edge_gradients_;
+}
+
+const std::vector<double>& Network::charge_gradient(const std::vector<double>& charge_cotangents,
+                                                    const std::array<double, 3>& dipole_cotangent) {
+    implementation_->differentiate(charge_cotangents, dipole_cotangent, false, true, charge_gradients_);
+    return charge_gradients_;
 }
 
 }  // namespace les

@@ -183,7 +183,16 @@ class Engine:
             raise LESError(str(error)) from None
 
     def compute(
-        self, positions: np.ndarray, types: np.ndarray, cell: np.ndarray | None = None, periodic: bool = False
+        self,
+        positions: np.ndarray,
+        types: np.ndarray,
+        cell: np.ndarray | None = None,
+        periodic: bool = False,
+        *,
+        field: Iterable[float] = (0.0, 0.0, 0.0),
+        velocities: np.ndarray | None = None,
+        unwrapped_positions: np.ndarray | None = None,
+        born_charges: bool = False,
     ) -> dict[str, Any]:
         """Evaluates one system with the engine's own neighbour list.
 
@@ -191,13 +200,22 @@ class Engine:
             positions: (n_atoms, 3), angstrom.
             types: (n_atoms,), index into `symbols`.
             cell: (3, 3), rows are lattice vectors, angstrom; needed if `periodic`.
+            field: (3,), external electric field, V/angstrom.
+            velocities: (n_atoms, 3), angstrom/ps; with them the polarization current is computed.
+            unwrapped_positions: (n_atoms, 3), angstrom, followed through periodic boundaries, for the polarization;
+                None: `positions`.
+            born_charges: also compute Born effective charges.
 
         Returns:
-            energy, short_range_energy, long_range_energy (eV); forces (n_atoms, 3) eV/angstrom; virial (3, 3) eV;
+            energy, short_range_energy, long_range_energy, field_energy (eV); polarization (3,) e angstrom, zero where
+            it is not defined; polarization_current (3,) e angstrom/ps; born_charges (n_atoms, 3, 3) e, if asked for,
+            dP_a/dr_ib; forces (n_atoms, 3) eV/angstrom; virial (3, 3) eV;
             node_energies and atom_energies (n_atoms,) eV, the latter with q phi / 2; latent_charges and potentials
             (n_atoms, n_channels) in e and V.
         """
-        return self._evaluated(self._engine.compute, positions, types, np.eye(3) if cell is None else cell, periodic)
+        response = self._response(field, velocities, unwrapped_positions, born_charges)
+        box = np.eye(3) if cell is None else cell
+        return self._evaluated(self._engine.compute, positions, types, box, periodic, response)
 
     def compute_with_edges(
         self,
@@ -209,7 +227,20 @@ class Engine:
         n_local: int,
     ) -> dict[str, Any]:
         """Evaluates with given edges (centres, neighbours, cell_shifts), as a host with its own list does."""
-        return self._evaluated(self._engine.compute_with_edges, positions, types, cell, periodic, *edges, n_local)
+        response = self._response((0.0, 0.0, 0.0), None, None, False)
+        arguments = (positions, types, cell, periodic, *edges, n_local, response)
+        return self._evaluated(self._engine.compute_with_edges, *arguments)
+
+    def _response(
+        self, field: Iterable[float], velocities: np.ndarray | None, unwrapped: np.ndarray | None, born_charges: bool
+    ) -> Any:
+        try:
+            vector = [float(component) for component in field]
+        except (TypeError, ValueError):
+            vector = []
+        if len(vector) != 3 or not np.isfinite(vector).all():
+            raise LESError(f"`field` must be three finite numbers in V/angstrom, got {field!r:.60}")
+        return self._core.Response(vector, velocities, unwrapped, born_charges)
 
     def _evaluated(self, compute: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
         try:

@@ -60,7 +60,8 @@ def write_model_file(
     exported = ExportedModel(model, bound_types).eval()
     for parameter in exported.parameters():
         parameter.requires_grad_(False)
-    record = make_record(model.settings, training, charge_sign, bound, model.ghost_charges)
+    constants = model.constant_charges()
+    record = make_record(model.settings, training, charge_sign, bound, model.ghost_charges, constants)
     record["content_hash"] = content_hash(record, exported.state_dict())
     temporary = path.with_name(path.name + ".part")
     with torchscript():

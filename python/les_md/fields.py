@@ -22,6 +22,8 @@ NODE_ENERGIES = "node_energies"  # (n_centre,), eV, without element offsets
 OFFSET_ENERGIES = "offset_energies"  # (n_centre,), eV, element offsets, float64
 LATENT_CHARGES = "latent_charges"  # (n_all, n_channels), e, contributions on ghosts included
 
+TRANSFER_DIPOLES = "transfer_dipoles"  # (n_centre, 3), e angstrom, of the charge transfers; latent, all channels
+
 # Output of an evaluation
 ENERGY = "energy"  # (n_systems,), eV, float64
 SHORT_RANGE_ENERGY = "short_range_energy"  # (n_systems,), eV

@@ -6,15 +6,19 @@ only; positions, cells and the long-range energy are in `forces` and `ewald`.
 
 import torch
 from torch import Tensor, nn
+from torch.jit import Final
 
 from les_md import fields
 from les_md.errors import LESError
-from les_md.network import Backbone, ClusterExpansion, Head
+from les_md.network import Backbone, ChargeTransfers, ClusterExpansion, ElementCharges, Head, collect_transfers
 from les_md.settings import ModelSettings
 
 #: Charges move this much less than the numbers of a head of order one: a charge that follows the positions closely acts
 #: on forces through potentials of several volts.
 CHARGE_SCALE = 0.1
+
+#: Radial functions of the charge transfers.
+TRANSFER_RADIAL = 6
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -38,14 +42,16 @@ class LESModel(nn.Module):
 
     element_energies: Tensor  # (n_types,), eV, float64
     charge_sign: Tensor  # (n_channels,), +1 or -1
+    charge_flux: Final[bool]  # charges are transfers along edges; a constant, so that the other way is not compiled
 
     def __init__(self, settings: ModelSettings, backbone: Backbone | None = None) -> None:
         super().__init__()
         if not settings.symbols:
             raise LESError("`symbols` must name at least one element, got none; set `model.symbols`")
         self.settings = settings
-        # charges of this model depend on owned atoms alone; a network that moves charge along edges says True
-        self.ghost_charges = False
+        self.charge_flux = settings.long_range is not None and settings.long_range.charge_flux
+        # a network that moves charge along edges puts contributions on ghosts
+        self.ghost_charges = self.charge_flux
         self.n_channels = settings.n_channels
         n_types = len(settings.symbols)
         self.backbone = backbone or ClusterExpansion(
@@ -60,12 +66,18 @@ class LESModel(nn.Module):
         )
         n_features = self.backbone.n_features
         self.energy_head = Head(n_types, n_features, settings.hidden, 1)
-        if self.n_channels > 0:
+        if self.charge_flux:
+            self.charge_head: nn.Module = NoCharges()
+            self.element_charges = ElementCharges(n_types, self.n_channels)
+            self.charge_transfers = ChargeTransfers(
+                n_types, n_features, settings.hidden, self.n_channels, settings.cutoff, TRANSFER_RADIAL
+            )
+        elif self.n_channels > 0:
             charge_head = Head(n_types, n_features, settings.hidden, self.n_channels, CHARGE_SCALE)
             # E_lr is even in the charges: starting at zero would leave them there
             with torch.no_grad():
                 charge_head.constant.normal_(0.0, 0.3 / CHARGE_SCALE)
-            self.charge_head: nn.Module = charge_head
+            self.charge_head = charge_head
         else:
             self.charge_head = NoCharges()
         self.to(DTYPES[settings.dtype])
@@ -83,23 +95,41 @@ class LESModel(nn.Module):
 
         Returns:
             `node_energies` (n_centre,) eV without offsets; `offset_energies` (n_centre,) eV, float64;
-            `latent_charges` (n_all, n_channels) e, zero on ghosts for this backbone.
+            `latent_charges` (n_all, n_channels) e, with contributions on ghosts if `ghost_charges`; with charge
+            transfers also `transfer_dipoles` (n_centre, 3) e angstrom.
         """
-        features = self.backbone(types, edge_index, edge_vectors.to(self.energy_head.mean.dtype), n_centre)
+        edge_vectors = edge_vectors.to(self.energy_head.mean.dtype)
+        features = self.backbone(types, edge_index, edge_vectors, n_centre)
         centre_types = types[:n_centre]
-        owned = self.charge_head(features, centre_types) * self.charge_sign
-        n_ghosts = types.size(0) - n_centre
-        ghosts = torch.zeros(n_ghosts, self.n_channels, dtype=owned.dtype, device=owned.device)
-        return {
+        output = {
             fields.NODE_ENERGIES: self.energy_head(features, centre_types).squeeze(1),
             fields.OFFSET_ENERGIES: self.element_energies.index_select(0, centre_types),
-            fields.LATENT_CHARGES: torch.cat([owned, ghosts]),
         }
+        n_ghosts = types.size(0) - n_centre
+        ghosts = torch.zeros(n_ghosts, self.n_channels, dtype=features.dtype, device=features.device)
+        if self.charge_flux:
+            transfers = self.charge_transfers(features, types, edge_index, edge_vectors, n_centre) * self.charge_sign
+            moved, dipoles = collect_transfers(transfers, edge_index, edge_vectors, types.size(0), n_centre)
+            constant = (self.element_charges() * self.charge_sign).index_select(0, centre_types)
+            output[fields.LATENT_CHARGES] = torch.cat([constant, ghosts]) + moved
+            output[fields.TRANSFER_DIPOLES] = dipoles
+        else:
+            owned = self.charge_head(features, centre_types) * self.charge_sign
+            output[fields.LATENT_CHARGES] = torch.cat([owned, ghosts])
+        return output
 
     @torch.jit.unused
     def set_offsets(self, element_energies: Tensor) -> None:
         """Sets the energies of the elements, (n_types,) in eV."""
         self.element_energies.copy_(torch.as_tensor(element_energies, dtype=torch.float64))
+
+    @torch.jit.unused
+    def constant_charges(self) -> list[float]:
+        """Constant charge of every element with charge transfers, summed over channels, e; else empty."""
+        if not self.charge_flux:
+            return []
+        charges: list[float] = (self.element_charges() * self.charge_sign).double().sum(1).tolist()
+        return charges
 
     @torch.jit.unused
     def initialize_scales(self, batch: dict[str, Tensor], energy_scale: float = 1.0) -> None:

@@ -38,6 +38,7 @@ def make_record(
     charge_sign: dict[str, Any] | None,
     bound_symbols: list[str] | None,
     ghost_charges: bool = False,
+    element_charges: list[float] | None = None,
 ) -> dict[str, Any]:
     """The record without its content hash.
 
@@ -47,7 +48,11 @@ def make_record(
         charge_sign: element and sign by which the common sign of the charges was fixed, per channel.
         bound_symbols: chemical symbols of the atom list the `forward` entry is bound to.
         ghost_charges: whether the network puts charge contributions on ghosts.
+        element_charges: constant charges of a model with charge transfers, (n_types,), summed over channels, e.
     """
+    outputs = [fields.NODE_ENERGIES, fields.OFFSET_ENERGIES, fields.LATENT_CHARGES]
+    if element_charges:
+        outputs.append(fields.TRANSFER_DIPOLES)
     return {
         "format": "les-md",
         "format_version": FORMAT_VERSION,
@@ -58,9 +63,10 @@ def make_record(
         "n_layers": settings.n_layers,
         "receptive_field": settings.receptive_field,
         "dtype": settings.dtype,
-        "outputs": [fields.NODE_ENERGIES, fields.OFFSET_ENERGIES, fields.LATENT_CHARGES],
+        "outputs": outputs,
         "n_channels": settings.n_channels,
         "ghost_charges": ghost_charges,
+        "element_charges": element_charges or [],
         "long_range": long_range_record(settings.long_range),
         "multipoles": [],
         "response": [],

@@ -32,6 +32,9 @@ class LongRangeSettings(Settings):
     remove_self_interaction: bool = True
     n_channels: int = Field(1, ge=1, description="charge channels; their energies add up")
     neutrality: bool = Field(False, description="shift the charges of a frame to its total charge")
+    charge_flux: bool = Field(
+        False, description="charges are transfers between neighbours on top of constant charges of the elements"
+    )
     total_charge: list[float] | None = Field(
         None, description="total charge per channel for hosts, e; default: all in the first channel, 0"
     )
@@ -42,6 +45,12 @@ class LongRangeSettings(Settings):
             raise ValueError(
                 f"`total_charge` must have one number per channel ({self.n_channels}), got {len(self.total_charge)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_neutrality(self) -> LongRangeSettings:
+        if self.charge_flux and self.neutrality:
+            raise ValueError("`charge_flux` keeps the total charge by itself; set `neutrality` to false")
         return self
 
 

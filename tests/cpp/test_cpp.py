@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference_cases import CASES, HERE, load_case, network_of, write_case_model
+from reference_cases import CASES, FIELD_CASES, HERE, load_case, network_of, write_case_model
 
 from les_md import fields, model_file
 from les_md.export import torchscript, write_model_file
@@ -20,7 +20,7 @@ TOOLS = Path(sys.executable).parent
 def models(tmp_path_factory):
     """Model files of all cases, and some that must be refused."""
     folder = tmp_path_factory.mktemp("models")
-    for name in CASES:
+    for name in CASES + FIELD_CASES:
         for dtype in ("float64", "float32"):
             write_case_model(load_case(name), folder / f"{name}_{dtype}.les.pt", dtype)
     with torchscript():

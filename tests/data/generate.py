@@ -53,20 +53,24 @@ def whole_numbers(cell: np.ndarray, k_cutoff: float) -> np.ndarray:
 
 def network(
     case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Energies (n_atoms,) and charges (n_atoms, n_channels) of the closed form."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Energies (n_atoms,), charges (n_atoms, n_channels) and transfer dipole (3,) of the closed form."""
     p = {key: np.array(value) for key, value in case["model"]["network"].items()}
     types = np.array([SYMBOLS.index(symbol) for symbol in case["symbols"]])
     energies, charges = p["e0"][types].copy(), p["q0"][types].copy()
     shifts = images @ cell if cell is not None else images
+    dipole = np.zeros(3)
     for i, j in itertools.product(range(len(types)), repeat=2):
-        r = np.linalg.norm(positions[j] - positions[i] + shifts, axis=1)
-        r = r[(r < CUTOFF) & (r > 1e-9)]
-        f = float(((1.0 - (r / CUTOFF) ** 2) ** 2).sum())
+        vectors = positions[j] - positions[i] + shifts
+        r = np.linalg.norm(vectors, axis=1)
+        near = (r < CUTOFF) & (r > 1e-9)
+        each = (1.0 - (r[near] / CUTOFF) ** 2) ** 2
+        f = float(each.sum())
+        dipole -= p["t"][types[i], types[j]].sum() * each @ vectors[near]
         energies[i] += p["a"][types[i], types[j]] * f
         charges[i] += (p["b"] + p["t"])[types[i], types[j]] * f
         charges[j] -= p["t"][types[i], types[j]] * f
-    return energies, charges
+    return energies, charges, dipole
 
 
 def long_range(
@@ -93,16 +97,49 @@ def long_range(
 
 def energies(
     case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, sets: tuple
-) -> tuple[float, float, np.ndarray]:
-    """Short-range energy, long-range energy and charges."""
-    node_energies, q = network(case, positions, cell, sets[0])
+) -> tuple[float, float, np.ndarray, np.ndarray | None]:
+    """Short-range energy, long-range energy, charges and the polarization where it is defined."""
+    node_energies, q, dipole = network(case, positions, cell, sets[0])
     kernel = case["model"]["long_range"]
     if kernel["neutrality"]:
         q = q - (q.sum(0) - np.array(kernel["total_charge"])) / len(q)
-    return float(node_energies.sum()), long_range(case, positions, cell, q, sets[1]), q
+    scale = math.sqrt(case["model"]["eps_inf"])
+    polarization = None
+    if kernel["charge_flux"]:
+        types = np.array([SYMBOLS.index(symbol) for symbol in case["symbols"]])
+        constant = np.array(case["model"]["network"]["q0"])[types].sum(1)
+        polarization = scale * (constant @ positions + dipole)
+    elif cell is None:
+        polarization = scale * q.sum(1) @ positions
+    return float(node_energies.sum()), long_range(case, positions, cell, q, sets[1]), q, polarization
 
 
-def derivative(function: Any, h: float) -> float:
+def born_charges(case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, sets: tuple) -> np.ndarray:
+    """Z*_{i,a,b} = dP_a/dr_ib (n_atoms, 3, 3), or in its place the expression with sines for periodic cells."""
+    born = np.zeros((len(positions), 3, 3))
+    *_, q, polarization = energies(case, positions, cell, sets)
+    charges = math.sqrt(case["model"]["eps_inf"]) * q.sum(1)
+    for i, b in itertools.product(range(len(positions)), range(3)):
+
+        def moved(h: float, what: int, i: int = i, b: int = b) -> np.ndarray:
+            p = positions.copy()
+            p[i, b] += h
+            return energies(case, p, cell, sets)[what]  # type: ignore[return-value]
+
+        if polarization is not None:
+            born[i, :, b] = derivative(lambda h, moved=moved: moved(h, 3), 1e-3)
+            continue
+        assert cell is not None
+        slopes = math.sqrt(case["model"]["eps_inf"]) * derivative(lambda h, moved=moved: moved(h, 2), 1e-3).sum(1)
+        inverse = np.linalg.inv(cell)
+        for axis in range(3):
+            s = positions @ inverse[:, axis]
+            along = charges[i] * inverse[b, axis] + slopes @ np.sin(2.0 * math.pi * (s - s[i])) / (2.0 * math.pi)
+            born[i, :, b] += along * cell[axis]
+    return born
+
+
+def derivative(function: Any, h: float) -> Any:
     """Fourth-order central difference of `function` at 0."""
     return (8.0 * (function(h) - function(-h)) - (function(2.0 * h) - function(-2.0 * h))) / (12.0 * h)
 
@@ -116,10 +153,12 @@ def complete(case: dict[str, Any]) -> dict[str, Any]:
     k_cutoff = kernel["k_cutoff"] or 8.0 / kernel["smearing"]
     sets = (near_images(positions, cell), None if cell is None else whole_numbers(cell, k_cutoff))
 
+    field = np.array(case.get("field", [0.0, 0.0, 0.0]))
+
     def total(p: np.ndarray, c: np.ndarray | None) -> float:
-        short, long, _ = energies(case, p, c, sets)
+        short, long, _, polarization = energies(case, p, c, sets)
         # offsets are constant and would only cost digits
-        return short - offsets + long
+        return short - offsets + long - (0.0 if polarization is None else float(field @ polarization))
 
     offsets = sum(case["model"]["network"]["e0"][SYMBOLS.index(symbol)] for symbol in case["symbols"])
     forces = np.zeros_like(positions)
@@ -141,15 +180,32 @@ def complete(case: dict[str, Any]) -> dict[str, Any]:
             return total(positions @ deformation, None if cell is None else cell @ deformation)
 
         virial[a, b] = -derivative(strained, 1e-3)
-    short, long, q = energies(case, positions, cell, sets)
-    return case | {
-        "energy": short + long,
-        "short_range_energy": short,
-        "long_range_energy": long,
-        "forces": forces.tolist(),
-        "virial": virial.tolist(),
-        "latent_charges": q.tolist(),
-    }
+    short, long, q, polarization = energies(case, positions, cell, sets)
+    field_energy = 0.0
+    response: dict[str, Any] = {}
+    if "field" in case:
+        born = born_charges(case, positions, cell, sets)
+        if polarization is None:
+            forces += np.einsum("a,iab->ib", field, born)
+        else:
+            field_energy = -float(field @ polarization)
+        response = {
+            "field_energy": field_energy,
+            "polarization": np.zeros(3).tolist() if polarization is None else polarization.tolist(),
+            "born_charges": born.tolist(),
+        }
+    return (
+        case
+        | {
+            "energy": short + long + field_energy,
+            "short_range_energy": short,
+            "long_range_energy": long,
+            "forces": forces.tolist(),
+            "virial": virial.tolist(),
+            "latent_charges": q.tolist(),
+        }
+        | response
+    )
 
 
 def spread_positions(rng: np.random.Generator, n_atoms: int, cell: np.ndarray, periodic: bool) -> np.ndarray:
@@ -173,7 +229,13 @@ def main() -> None:
         "k_cutoff": None,
         "remove_self_interaction": True,
         "neutrality": False,
+        "charge_flux": False,
         "total_charge": [0.0],
+    }
+    fields = {
+        "field_isolated": [0.3, -0.2, 0.5],
+        "field_periodic": [0.2, 0.1, -0.4],
+        "field_transfers": [-0.1, 0.4, 0.2],
     }
     layouts: list[tuple[str, int, np.ndarray, bool, dict[str, Any], bool]] = [
         ("periodic", 24, box, True, {}, False),
@@ -192,6 +254,9 @@ def main() -> None:
             False,
         ),
         ("charge_transfers", 12, box, True, {"neutrality": True}, True),
+        ("field_isolated", 9, cluster, False, {"neutrality": True, "total_charge": [0.5]}, False),
+        ("field_periodic", 12, tilted, True, {}, False),
+        ("field_transfers", 12, tilted, True, {"charge_flux": True}, True),
     ]
     for name, n_atoms, cell, periodic, changes, transfers in layouts:
         kernel = plain | {"coulomb_constant": COULOMB_CONSTANT} | changes
@@ -205,11 +270,17 @@ def main() -> None:
                 "symbols": SYMBOLS,
                 "cutoff": CUTOFF,
                 "n_channels": n_channels,
+                "eps_inf": 1.0,
                 "ghost_charges": transfers,
                 "long_range": kernel,
                 "network": network_parameters(rng, n_channels, transfers),
             },
         }
+        if name in fields:
+            case["field"] = fields[name]
+            case["model"]["eps_inf"] = 1.7
+        if kernel["charge_flux"]:
+            case["model"]["network"]["b"] = np.zeros((2, 2, n_channels)).tolist()
         (HERE / f"{name}.json").write_text(json.dumps(complete(case), indent=1) + "\n")
         print(f"wrote {name}.json")
 

@@ -17,7 +17,8 @@ from les_md.model import DTYPES
 from les_md.settings import LongRangeSettings, ModelSettings
 
 HERE = Path(__file__).resolve().parent
-CASES = sorted(path.stem for path in HERE.glob("*.json"))
+FIELD_CASES = sorted(path.stem for path in HERE.glob("field_*.json"))
+CASES = sorted(path.stem for path in HERE.glob("*.json") if path.stem not in FIELD_CASES)
 
 
 class ClosedFormNetwork(nn.Module):
@@ -30,9 +31,15 @@ class ClosedFormNetwork(nn.Module):
         self.n_channels = settings.n_channels
         self.ghost_charges = ghost_charges
         self.cutoff = settings.cutoff
+        self.charge_flux = settings.long_range is not None and settings.long_range.charge_flux
         for name in ("a", "q0", "b", "t"):
             self.register_buffer(name, torch.tensor(parameters[name], dtype=dtype))
         self.register_buffer("element_energies", torch.tensor(parameters["e0"], dtype=torch.float64))
+
+    @torch.jit.unused
+    def constant_charges(self) -> list[float]:
+        charges: list[float] = self.q0.double().sum(1).tolist() if self.charge_flux else []
+        return charges
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> dict[str, Tensor]:
         owned = edge_index[0] < n_centre
@@ -49,11 +56,15 @@ class ClosedFormNetwork(nn.Module):
         charges = charges.index_add(0, centres, self.b.flatten(0, 1)[pair] * f.unsqueeze(1) + transfers)
         if self.ghost_charges:
             charges = charges.index_add(0, neighbours, -transfers)
-        return {
+        output = {
             "node_energies": energies,
             "offset_energies": self.element_energies[types[:n_centre]],
             "latent_charges": charges,
         }
+        if self.charge_flux:
+            dipoles = torch.zeros(n_centre, 3, dtype=f.dtype, device=f.device)
+            output["transfer_dipoles"] = dipoles.index_add(0, centres, -transfers.sum(1, keepdim=True) * vectors)
+        return output
 
 
 def load_case(name: str) -> dict[str, Any]:
@@ -65,7 +76,13 @@ def network_of(case: dict[str, Any], dtype: str) -> ClosedFormNetwork:
     """The closed-form network of a case."""
     model = case["model"]
     long_range = LongRangeSettings(n_channels=model["n_channels"], **model["long_range"])
-    settings = ModelSettings(symbols=model["symbols"], cutoff=model["cutoff"], long_range=long_range, dtype=dtype)
+    settings = ModelSettings(
+        symbols=model["symbols"],
+        cutoff=model["cutoff"],
+        long_range=long_range,
+        eps_inf=model.get("eps_inf", 1.0),
+        dtype=dtype,
+    )
     return ClosedFormNetwork(settings, model["network"], model["ghost_charges"])
 
 

@@ -144,6 +144,11 @@ def make_model(seed: int = 0, long_range: LongRangeSettings | None = None, **set
     chosen = {"cutoff": 3.0, "n_radial": 3, "l_max": 1, "channels": 4, "hidden": [4], "dtype": "float64", **settings}
     model = LESModel(ModelSettings(symbols=SYMBOLS, body_order=3, long_range=long_range, **chosen))
     model.set_offsets(torch.tensor([-10.0, -2.0], dtype=torch.float64))
+    if model.charge_flux:
+        # as water: the only constant charges without a total
+        model.element_charges.constrain(torch.tensor([[1.0, 2.0]]), torch.zeros(1))
+        with torch.no_grad():
+            model.element_charges.free[:, 0] = torch.tensor([-0.8, 0.4])
     return model
 
 
@@ -158,6 +163,8 @@ def models() -> dict[str, LESModel]:
         "two_channels": make_model(long_range=LongRangeSettings(n_channels=2)),
         "neutral": make_model(long_range=LongRangeSettings(neutrality=True)),
         "own_cutoff": make_model(long_range=LongRangeSettings(k_cutoff=np.pi)),
+        "charge_flux": make_model(long_range=LongRangeSettings(charge_flux=True)),
+        "two_layers_flux": make_model(long_range=LongRangeSettings(charge_flux=True), n_layers=2),
         "short_range": make_model(long_range=None),
     }
 

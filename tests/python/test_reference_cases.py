@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from reference_cases import CASES, load_case, network_of, write_case_model
+from reference_cases import CASES, FIELD_CASES, load_case, network_of, write_case_model
 
 from les_md import fields
 from les_md.ase import LESCalculator
@@ -67,6 +67,39 @@ def test_engine(name, dtype, tmp_path):
     results = engine.compute(np.array(case["positions"]), types, cell, periodic)
     assert_matches(case, results, dtype)
     assert np.sum(results["atom_energies"]) == pytest.approx(results["energy"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", FIELD_CASES)
+@PRECISIONS
+def test_engine_in_a_field(name, dtype, tmp_path):
+    case = load_case(name)
+    engine = Engine(write_case_model(case, tmp_path / "m.les.pt", dtype), solver="direct")
+    positions, periodic = np.array(case["positions"]), case["cell"] is not None
+    velocities = np.random.default_rng(3).normal(0.0, 5.0, positions.shape)
+    arguments = (positions, engine.types_of(case["symbols"]), np.array(case["cell"] or np.eye(3)), periodic)
+    exact = not periodic or case["model"]["long_range"]["charge_flux"]
+    if not exact:
+        with pytest.warns(
+            UserWarning, match="acts by Born effective charges of this model, so energy is not conserved"
+        ):
+            engine.compute(*arguments, field=case["field"])
+    plain = engine.compute(*arguments)
+    results = engine.compute(*arguments, field=case["field"], velocities=velocities, born_charges=True)
+    assert_matches(case, results, dtype)
+    born = np.array(case["born_charges"])
+    assert_close(results["born_charges"], born, dtype)
+    assert_close(results["polarization"], case["polarization"], dtype)
+    assert_close(
+        results["polarization_current"], np.einsum("iab,ib->a", born, velocities), dtype, np.abs(velocities).max()
+    )
+    assert results["field_energy"] == pytest.approx(case["field_energy"], rel=1e-5 if dtype == "float32" else 1e-9)
+    assert np.sum(results["atom_energies"]) == pytest.approx(results["energy"], rel=1e-12)
+    # without a field: the same charges and potentials, forces less E . Z*
+    forces = np.array(case["forces"]) - np.einsum("a,iab->ib", case["field"], born)
+    assert_close(plain["forces"], forces, dtype)
+    assert_close(plain["potentials"], results["potentials"], dtype)
+    assert plain["field_energy"] == 0.0
+    assert "born_charges" not in plain
 
 
 @EVERY_CASE

@@ -6,6 +6,7 @@ namespace les::fields {
 inline constexpr const char* node_energies = "node_energies";
 inline constexpr const char* offset_energies = "offset_energies";
 inline constexpr const char* latent_charges = "latent_charges";
+inline constexpr const char* transfer_dipoles = "transfer_dipoles";
 inline constexpr const char* metadata_record = "les_metadata.json";
 
 }  // namespace les::fields

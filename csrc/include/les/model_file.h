@@ -31,11 +31,17 @@ struct Metadata {
     std::string dtype;                 ///< "float32" or "float64": precision of the network
     int n_channels = 0;                ///< charge channels; 0 for a short-range-only model
     bool ghost_charges = false;        ///< true if the network puts charge contributions on ghosts
+    /// (n_types,), e, latent, summed over channels: constant part of charges that are transfers along edges. Empty for
+    /// charges that are predicted as they are.
+    std::vector<double> element_charges;
     std::optional<LongRangeParameters> long_range;
     double eps_inf = 1.0;
     double atomic_charge_scale = 1.0;  ///< hosts write this times the sum over channels as the atomic charge
     std::string content_hash;          ///< "sha256:..." of parameters and record
     std::string json;                  ///< the whole record, for printing
+
+    /// Charges are transfers along edges: the polarization of a periodic cell is defined.
+    bool charge_flux() const { return !element_charges.empty(); }
 };
 
 /// The bytes of a model file and its record.

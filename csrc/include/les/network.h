@@ -2,6 +2,7 @@
 // The TorchScript module is hidden behind this class, so that another payload can stand behind the same calls.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,17 +22,24 @@ public:
 
     /// Evaluates energies and charges and keeps what `backward` needs.
     void forward(const System& system, const Edges& edges);
-    /// Gradient (n_edges, 3) in eV/angstrom of sum(node_energies) + sum(charge_cotangents * latent_charges) with
-    /// respect to the edge vectors of the last `forward`. `charge_cotangents` is (n_all, n_channels), V.
-    const std::vector<double>& backward(const std::vector<double>& charge_cotangents);
+    /// Gradient (n_edges, 3) in eV/angstrom of sum(node_energies) + sum(charge_cotangents * latent_charges) +
+    /// dipole_cotangent . sum(transfer_dipoles) with respect to the edge vectors of the last `forward`.
+    /// `charge_cotangents` is (n_all, n_channels), V, or empty; `dipole_cotangent` is V/angstrom.
+    const std::vector<double>& backward(const std::vector<double>& charge_cotangents,
+                                        const std::array<double, 3>& dipole_cotangent);
+    /// The same without the energies and before `backward`, as often as wanted; in a buffer of its own.
+    const std::vector<double>& charge_gradient(const std::vector<double>& charge_cotangents,
+                                               const std::array<double, 3>& dipole_cotangent);
 
     const std::vector<double>& node_energies() const { return node_energies_; }    ///< (n_local,), eV, with offsets
     const std::vector<double>& latent_charges() const { return latent_charges_; }  ///< (n_all, n_channels), e
+    /// (n_local, 3), e angstrom, summed over channels; empty without charge transfers.
+    const std::vector<double>& transfer_dipoles() const { return transfer_dipoles_; }
 
 private:
     struct Implementation;
     std::unique_ptr<Implementation> implementation_;
-    std::vector<double> node_energies_, latent_charges_, edge_gradients_;
+    std::vector<double> node_energies_, latent_charges_, transfer_dipoles_, edge_gradients_, charge_gradients_;
 };
 
 }  // namespace les

@@ -15,10 +15,16 @@ struct System {
     std::int64_t n_local = 0;           ///< atoms owned by this domain; they come first in every array
     std::int64_t n_all = 0;             ///< owned atoms and ghosts (copies of atoms owned elsewhere or periodic images)
     const double* positions = nullptr;  ///< (n_all, 3), angstrom, need not be wrapped into the cell
-    const std::int32_t* types = nullptr;  ///< (n_all,), index into Metadata::symbols, from 0
-    Matrix3 cell{};                       ///< rows are lattice vectors, angstrom; ignored unless periodic
-    bool periodic = false;                ///< periodic in all three directions, or isolated
-    bool atom_virials = false;            ///< Results::atom_virials is wanted
+    const std::int32_t* types = nullptr;          ///< (n_all,), index into Metadata::symbols, from 0
+    Matrix3 cell{};                               ///< rows are lattice vectors, angstrom; ignored unless periodic
+    bool periodic = false;                        ///< periodic in all three directions, or isolated
+    std::array<double, 3> field{};                ///< external electric field, V/angstrom
+    const double* unwrapped_positions = nullptr;  ///< (n_local, 3), angstrom, followed through periodic boundaries;
+                                                  ///< null: `positions`. Read for the polarization alone
+    const double* velocities = nullptr;           ///< (n_local, 3), angstrom/ps; read for the current alone
+    bool atom_virials = false;                    ///< Results::atom_virials is wanted
+    bool polarization_current = false;            ///< Results::polarization_current is wanted; needs `velocities`
+    bool born_charges = false;                    ///< Results::born_charges is wanted
 };
 
 /// Full neighbour list of a host, each pair twice. Pairs beyond the cutoff are allowed and dropped.
@@ -35,7 +41,8 @@ struct EdgeList {
 struct Results {
     double short_range_energy = 0.0;     ///< eV, network energies and element offsets of the owned atoms
     double long_range_energy = 0.0;      ///< eV, sum over owned atoms and channels of charge * potential / 2
-    Matrix3 virial{};                    ///< eV, -dE/d(strain), short and long range, symmetric
+    double field_energy = 0.0;           ///< eV, -field . polarization where that is defined, else 0
+    Matrix3 virial{};                    ///< eV, -dE/d(strain), all of `energy()`, symmetric
     std::vector<double> node_energies;   ///< (n_local,), eV, short-range energy with element offsets
     std::vector<double> forces;          ///< (n_all, 3), eV/angstrom; entries of ghosts belong to their owners
     std::vector<double> latent_charges;  ///< (n_local, n_channels), e, after the neutrality option
@@ -44,10 +51,16 @@ struct Results {
     /// sum is physical; over all domains it is that of `virial`. Each edge gives half of its virial to either end, the
     /// long-range virial of the whole system is shared among owned atoms as the sum over channels of charge^2.
     std::vector<double> atom_virials;
+    /// e angstrom, of the physical charges: exact with charge transfers and for isolated systems. Else 0: a periodic
+    /// cell with charges that come and go has none.
+    std::array<double, 3> polarization{};
+    std::array<double, 3> polarization_current{};  ///< e angstrom/ps, sum over atoms of Z* . v; 0 unless asked for
+    std::vector<double> born_charges;    ///< (n_local, 3, 3), e, Z*_{i,a,b} = dP_a/dr_ib; empty unless asked for
+    std::vector<double> field_energies;  ///< (n_local,), eV, shares of `field_energy`; empty without a field
     int n_channels = 0;
 
-    double energy() const { return short_range_energy + long_range_energy; }
-    /// Energy of owned atom `i`: e_i + sum over channels of q_i phi_i / 2. These sum to `energy()`.
+    double energy() const { return short_range_energy + long_range_energy + field_energy; }
+    /// Energy of owned atom `i`: e_i + sum over channels of q_i phi_i / 2 + its field energy. These sum to `energy()`.
     double atom_energy(std::int64_t i) const;
     /// The number a host writes as the charge of owned atom `i`: sum over channels times Metadata::atomic_charge_scale.
     double atomic_charge(std::int64_t i, double atomic_charge_scale) const;

@@ -25,6 +25,9 @@ RIDGE = 1e-8
 #: Weight of an energy per atom, relative to a force component; the order in which they matter in dynamics.
 ENERGY_WEIGHT = 10.0
 
+#: Ridge of the transfers relative to the mean diagonal: of the many that give the same charges, small ones.
+TRANSFER_RIDGE = 1e-4
+
 #: Columns times edges differentiated at once, some hundred bytes each.
 COLUMN_EDGES = 1_000_000
 
@@ -111,7 +114,8 @@ def element_charges(products: Tensor, n_types: int) -> Tensor | None:
 def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicSum = DIRECT_SUM) -> Tensor | None:
     """Sets the linear maps of the energy head and the element charges of `model` from `frames`.
 
-    The perceptrons start at zero output. Frames without forces and energies are of no use and raise nothing.
+    The perceptrons start at zero output. With charge transfers, transfers that depend on elements and distance alone
+    make up what constant charges cannot give. Frames without forces and energies are of no use and raise nothing.
 
     Returns:
         the element charges (n_types,) in e, None for a short-range-only model or if the fit found none.
@@ -132,17 +136,59 @@ def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicS
     size = torch.diagonal(normal).clamp(min=1e-30).sqrt()
     ridge = RIDGE * torch.eye(len(size), dtype=torch.float64)
     solution = torch.linalg.solve(normal / size.unsqueeze(0) / size.unsqueeze(1) + ridge, right / size) / size
+    charges = None
+    if model.settings.long_range is not None:
+        charges = element_charges(solution[n_weights:], n_types)
     with torch.no_grad():
         head.linear.weight.copy_(solution[: n_weights - n_types].view_as(head.linear.weight))
         head.constant.copy_(solution[n_weights - n_types : n_weights].view_as(head.constant))
         head.output.weight.zero_()
-        if not isinstance(model.charge_head, Head):
-            return None
-        charges = element_charges(solution[n_weights:], n_types)
-        if charges is not None:
-            # further channels start from their small random charges
-            scale = model.charge_head.output_scale[0]
-            model.charge_head.constant[:, 0] = charges.to(head.mean.dtype) / scale
-        model.charge_head.linear.weight.zero_()
-        model.charge_head.output.weight.zero_()
-        return charges
+        if model.charge_flux:
+            start_transfers(model, frames, charges)
+        elif isinstance(model.charge_head, Head):
+            if charges is not None:
+                # further channels start from their small random charges
+                scale = model.charge_head.output_scale[0]
+                model.charge_head.constant[:, 0] = charges.to(head.mean.dtype) / scale
+            model.charge_head.linear.weight.zero_()
+            model.charge_head.output.weight.zero_()
+    return charges
+
+
+def start_transfers(model: LESModel, frames: list[AtomsBatch], charges: Tensor | None) -> None:
+    """Constant charges and transfers that come nearest to `charges` (n_types,) of the elements in `frames`."""
+    coefficients = model.charge_transfers.coefficients
+    coefficients.linear.weight.zero_()
+    coefficients.output.weight.zero_()
+    if charges is None:
+        return
+    constants = model.element_charges
+    # the energy does not know the common sign, total charges do
+    if float((charges * constants.fixed[:, 0].double()).sum()) < 0:
+        charges = -charges
+    constants.free[:, 0] = charges.to(constants.free.dtype)
+    missing = charges - constants()[:, 0].double()
+    n_types, n_radial = len(charges), model.charge_transfers.n_radial
+    n_columns = n_types * n_types * n_radial
+    normal = torch.zeros(n_columns, n_columns, dtype=torch.float64)
+    right = torch.zeros(n_columns, dtype=torch.float64)
+    n_rows = 0
+    for frame in frames:
+        types, edges = frame[fields.TYPES], frame[fields.EDGE_INDEX]
+        radial = model.charge_transfers.radial(edge_vectors_of(frame).norm(dim=1)).double()
+        # q_i = sum_j (t_ab . R(r_ij) - t_ba . R(r_ji)) for elements a, b of the ends of an edge
+        pair = types[edges[0]] * n_types + types[edges[1]]
+        rows = torch.zeros(len(types), n_types * n_types, n_radial, dtype=torch.float64)
+        rows.index_put_((edges[0], pair), radial, accumulate=True)
+        rows.index_put_((edges[1], pair), -radial, accumulate=True)
+        matrix = rows.flatten(1)
+        normal += matrix.T @ matrix
+        right += matrix.T @ missing[types]
+        n_rows += len(types)
+        if n_rows >= EQUATIONS_PER_UNKNOWN * n_columns:
+            break
+    ridge = TRANSFER_RIDGE * float(torch.diagonal(normal).mean()) + 1e-30
+    solution = torch.linalg.solve(normal + ridge * torch.eye(n_columns, dtype=torch.float64), right)
+    shape = (n_types, n_types, n_radial, model.n_channels)
+    first_channel = coefficients.constant.view(shape)[..., 0]
+    first_channel.copy_(solution.view(n_types, n_types, n_radial) / coefficients.output_scale.view(shape[1:])[..., 0])

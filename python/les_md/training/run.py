@@ -7,6 +7,7 @@ each further process; only the first one writes and prints.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 
+from les_md import fields
 from les_md.batch import collate
 from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError
@@ -129,10 +131,22 @@ def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
         forces = torch.cat([frame[data.LABEL_FORCES] for frame in scale_frames])
         energy_scale = float(forces.square().mean().sqrt()) or 1.0
     model.initialize_scales(collate(scale_frames), energy_scale)
+    if model.charge_flux:
+        n_types = len(dataset.symbols)
+        compositions = [torch.bincount(frame[fields.TYPES], minlength=n_types) for frame in dataset.train]
+        model.element_charges.constrain(torch.stack(compositions), torch.tensor(total_charges(settings, dataset)))
     if settings.training.initial_fit:
         order = np.random.default_rng(settings.training.seed).permutation(len(dataset.train))
         fit_start(model, [dataset.train[index] for index in order], periodic_sum_of(settings.training))
     return model
+
+
+def total_charges(settings: TrainSettings, dataset: TrainingData) -> list[float]:
+    """Total charge of every training frame, e: its own, or that of the settings, or none."""
+    long_range = settings.model.long_range
+    default = sum(long_range.total_charge or [0.0]) if long_range is not None else 0.0
+    given = [float(frame[fields.TOTAL_CHARGE]) for frame in dataset.train]
+    return [default if math.isnan(charge) else charge for charge in given]
 
 
 def _fit(

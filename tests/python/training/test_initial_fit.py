@@ -81,3 +81,17 @@ def test_products_to_charges():
     charges = element_charges(torch.tensor([0.64, -0.32, 0.16], dtype=torch.float64), 2)
     assert (charges * torch.sign(charges[0])).tolist() == pytest.approx([0.8, -0.4])
     assert element_charges(torch.tensor([-1.0, 0.0, -1.0], dtype=torch.float64), 2) is None
+
+
+@pytest.mark.parametrize(("constants", "tolerance"), [(True, 0.02), (False, 0.15)])
+def test_starts_with_charge_transfers(frames, constants, tolerance):
+    """Charges come from constants of the elements where total charges leave them free, and else from transfers."""
+    model = untrained(frames, LongRangeSettings(charge_flux=True))
+    compositions = torch.tensor([[4.0, 4.0]]) if constants else torch.eye(2)
+    model.element_charges.constrain(compositions, torch.zeros(len(compositions)))
+    fit_start(model, frames)
+    charges = evaluate(model, frames[0])[fields.LATENT_CHARGES][:, 0].detach()
+    expected = torch.tensor([0.9 if element == 0 else -0.9 for element in frames[0][fields.TYPES]])
+    assert (charges * torch.sign(charges[0])).tolist() == pytest.approx(expected.tolist(), abs=tolerance)
+    assert abs(float(charges.sum())) < 1e-12
+    assert bool(model.element_charges().abs().max() > 0.8) == constants

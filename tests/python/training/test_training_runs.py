@@ -12,6 +12,7 @@ import torch
 import yaml
 from training_helpers import make_frames
 
+from les_md.batch import frame_from_atoms
 from les_md.checkpoint import load_checkpoint
 from les_md.errors import LESError
 from les_md.predictions import CheckpointPredictor, parity_sets
@@ -238,3 +239,19 @@ def test_total_charge_reaches_the_model(run):
     for prediction in CheckpointPredictor(model).predict(dataset.train):
         assert prediction.latent_charges.sum() == pytest.approx(1.0, abs=1e-9)
     assert data.count(dataset.train).n_energies == 4
+
+
+def test_charges_as_transfers(run):
+    """Frames of many compositions leave no constant charges; the transfers learn, and every frame stays neutral."""
+    folder = run(
+        model={"long_range": {"charge_flux": True}},
+        training={"epochs": 10, "batch_size": 3, "learning_rate": 0.02, "initial_fit": True},
+    )
+    rows = rows_of(folder)
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    model, _ = load_checkpoint(folder / "model.pt")
+    torch.testing.assert_close(model.element_charges(), torch.zeros(2, 1, dtype=torch.float64), rtol=0, atol=1e-10)
+    frame = frame_from_atoms(make_frames(1, 0, seed=5)[0], model.settings.symbols, model.settings.cutoff)
+    (prediction,) = CheckpointPredictor(model).predict([frame])
+    assert np.abs(prediction.latent_charges).max() > 1e-4
+    assert abs(prediction.latent_charges.sum()) < 1e-10
