@@ -22,8 +22,10 @@ class LESCalculator(Calculator):
 
     Properties: `energy` and `free_energy` (eV, equal), `energies` (n_atoms,) eV, which sum to the energy, `forces`
     (n_atoms, 3) eV/angstrom, `stress` (6,) eV/angstrom^3 in ASE's Voigt order (periodic systems), `charges` (n_atoms,)
-    e, scaled to physical charges, `dipole` (3,) e angstrom (isolated systems, about the origin of the coordinates).
-    `results` also holds `latent_charges` (n_atoms, n_channels), `short_range_energy` and `long_range_energy`.
+    e, scaled to physical charges, `dipole` (3,) e angstrom (isolated systems, about the origin of the coordinates),
+    `born_effective_charges` (n_atoms, 3, 3) e, dP_a/dr_ib, computed when asked for. `results` also holds
+    `latent_charges` (n_atoms, n_channels), `short_range_energy`, `long_range_energy`, `field_energy`, and for models
+    with charge transfers `cell_dipole` (3,) e angstrom, volume times polarization for the positions as they are.
 
     After the first evaluation one line on stderr says how the long-range energy is summed and how accurately;
     `engine.long_range_description` has it for the last evaluation.
@@ -33,6 +35,8 @@ class LESCalculator(Calculator):
         device: "cpu", or "cuda" with a CUDA build of torch.
         threads: threads of the engine; None leaves torch's setting.
         total_charge: e, for models trained with neutrality; None takes the model's own.
+        field: external electric field (3,), V/angstrom; part of energy, forces and stress, or forces alone where a
+            periodic cell has no polarization (les_md warns).
         solver, accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype, freeze_k_set: how the long-range
             energy of a periodic system is summed, as for `les_md.engine.Engine`; the spacing is in angstrom.
         keywords: go to ASE's Calculator.
@@ -40,6 +44,7 @@ class LESCalculator(Calculator):
 
     implemented_properties: list[str] = [  # noqa: RUF012 - as the base class declares it
         "energy", "free_energy", "energies", "forces", "stress", "charges", "dipole",
+        "born_effective_charges",
     ]  # fmt: skip
 
     def __init__(
@@ -49,6 +54,7 @@ class LESCalculator(Calculator):
         threads: int | None = None,
         total_charge: float | None = None,
         *,
+        field: Iterable[float] = (0.0, 0.0, 0.0),
         solver: str = "auto",
         accuracy: float = 1e-4,
         window: str = "kaiser_bessel",
@@ -74,6 +80,7 @@ class LESCalculator(Calculator):
             mesh_dtype=mesh_dtype,
             freeze_k_set=freeze_k_set,
         )
+        self.field = tuple(field)
         self._described = self.engine.record["long_range"] is None
         self.charge_scale = float(self.engine.record["atomic_charge"]["scale"])
 
@@ -93,7 +100,9 @@ class LESCalculator(Calculator):
                     "dipole needs an isolated system (pbc='F F F'), got a periodic one, where it is not defined"
                 )
         types = self.engine.types_of(system.get_chemical_symbols())
-        results = self.engine.compute(system.positions, types, np.asarray(system.cell), periodic)
+        born = "born_effective_charges" in (properties or [])
+        cell = np.asarray(system.cell)
+        results = self.engine.compute(system.positions, types, cell, periodic, field=self.field, born_charges=born)
         if not self._described:
             print(f"LESCalculator: long-range energy: {self.engine.long_range_description}", file=sys.stderr)
             self._described = True
@@ -107,7 +116,12 @@ class LESCalculator(Calculator):
             "latent_charges": results["latent_charges"],
             "short_range_energy": results["short_range_energy"],
             "long_range_energy": results["long_range_energy"],
+            "field_energy": results["field_energy"],
         }
+        if born:
+            self.results["born_effective_charges"] = results["born_charges"]
+        if periodic and self.engine.record.get("element_charges"):
+            self.results["cell_dipole"] = results["polarization"]
         if periodic:
             stress = -results["virial"] / abs(np.linalg.det(np.asarray(system.cell)))
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

@@ -137,6 +137,22 @@ def test_ase(name, dtype, tmp_path):
         assert_close(atoms.get_dipole_moment(), charges @ atoms.positions, dtype)
 
 
+@pytest.mark.parametrize("name", FIELD_CASES)
+@pytest.mark.filterwarnings("ignore:the field acts by Born effective charges")
+def test_ase_in_a_field(name, tmp_path):
+    case = load_case(name)
+    atoms = atoms_of(case)
+    atoms.calc = LESCalculator(write_case_model(case, tmp_path / "m.les.pt"), field=case["field"], solver="direct")
+    assert atoms.get_potential_energy() == pytest.approx(case["energy"], rel=1e-9)
+    assert "born_effective_charges" not in atoms.calc.results
+    assert_close(atoms.calc.get_property("born_effective_charges", atoms), case["born_charges"], "float64")
+    assert_close(atoms.get_forces(), case["forces"], "float64")
+    if name == "field_transfers":
+        assert_close(atoms.calc.results["cell_dipole"], case["polarization"], "float64")
+    if name == "field_isolated":
+        assert_close(atoms.get_dipole_moment(), case["polarization"], "float64")
+
+
 @EVERY_CASE
 @PRECISIONS
 @pytest.mark.parametrize("input_dtype", [torch.float64, torch.float32], ids=["positions64", "positions32"])
