@@ -17,6 +17,12 @@ CONVERGED_TOLERANCE = 1e-9
 ANGSTROM_PER_NANOMETRE = 10.0
 KILOJOULE_PER_MOLE_PER_EV = 96.48533212331002
 
+#: SI values of what spectra and conductivities need: C, J/K, m/s, F/m (the last is measured: CODATA 2022).
+ELEMENTARY_CHARGE = 1.602176634e-19
+BOLTZMANN_CONSTANT = 1.380649e-23
+SPEED_OF_LIGHT = 299792458.0
+VACUUM_PERMITTIVITY = 8.8541878188e-12
+
 
 def converged_k_cutoff(smearing: float) -> float:
     """Largest |k| (1/angstrom) of converged direct sums: exp(-(smearing k)^2 / 2) = CONVERGED_TOLERANCE."""

@@ -1,4 +1,4 @@
-"""Figures of training and evaluation: parity plots and learning curves, written as PNG without a display."""
+"""Figures of training, evaluation and spectra, written as PNG without a display."""
 
 from __future__ import annotations
 
@@ -59,6 +59,37 @@ def metrics_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     energy_axes.set_ylabel("energy RMSE (meV/atom)")
     force_axes.set_ylabel("force RMSE (meV/angstrom)")
     energy_axes.legend(handles=lines, frameon=False, fontsize=8)
+    _write(figure, path)
+
+
+def band_plot(
+    path: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    error: np.ndarray,
+    labels: tuple[str, str],
+    name: str,
+    mark: tuple[float, str] | None = None,
+) -> None:
+    """A curve with a band of one standard error.
+
+    Args:
+        path: PNG file.
+        x, y, error: (n,) each.
+        labels: of the two axes.
+        name: of the curve, in the legend.
+        mark: place of a vertical line and its name.
+    """
+    figure, axes = _figure(6.5, 4.0)
+    axes.fill_between(x, y - error, y + error, color=_COLOURS[0], alpha=0.3, linewidth=0)
+    axes.plot(x, y, color=_COLOURS[0], linewidth=1.0, label=name)
+    axes.axhline(0.0, color="black", linewidth=0.5)
+    if mark is not None:
+        axes.axvline(mark[0], color=_COLOURS[1], linewidth=1.0, linestyle=":", label=mark[1])
+    axes.set_xlim(float(x[0]), float(x[-1]))
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.legend(frameon=False, fontsize=8)
     _write(figure, path)
 
 
