@@ -13,7 +13,7 @@ import pytest
 
 from les_md.errors import LESError
 from les_md.spectra import Analysis, Series, SeriesOptions, Settings, analyse, read_series
-from les_md.spectra.analysis import autocorrelation, cosine_transform, running_integral, window_weights
+from les_md.spectra.correlations import autocorrelation, cosine_transform, running_integral, window_weights
 from les_md.spectra.program import main
 
 VOLUME, TEMPERATURE = 1000.0, 300.0
@@ -507,7 +507,8 @@ def test_errors_of_archives(tmp_path: Path) -> None:
     [
         ({"resolution": 10.0}, r"too short: 2000 rows of 1 fs are 10 blocks of 0.2 ps, .* at least 6.6\d+ ps"),
         ({"correlation_time": 10.0, "resolution": 500.0}, r"too short: .* at least 20 ps .* --correlation-time"),
-        ({"resolution": 500.0, "max_wavenumber": 20000.0}, r"--max-wavenumber must be at most 16678.2 1/cm .* 1 fs"),
+        ({"resolution": 500.0, "max_wavenumber": 20000.0}, r"--max-wavenumber must be .* at most 16678.2 1/cm .* 1 fs"),
+        ({"resolution": 500.0, "max_wavenumber": 400.0}, r"--max-wavenumber must be more than the resolution"),
         ({"resolution": 0.0}, r"--resolution must be positive, got 0.0"),
         ({"correlation_time": -1.0}, r"--correlation-time must be positive"),
         ({"window": "none"}, r"--window must be hann or gaussian, got 'none'"),
@@ -520,6 +521,11 @@ def test_settings_errors(settings: dict[str, object], message: str) -> None:
     current = np.random.default_rng(0).normal(size=(2000, 3))
     with pytest.raises(LESError, match=message):
         analyse(series_of(current, 0.001), Settings(**settings))
+
+
+def test_series_without_anything() -> None:
+    with pytest.raises(LESError, match=r"a current or a polarization, got neither"):
+        analyse(series_of(None, 0.001))
 
 
 def test_program_reports_errors_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Infrared spectra and ionic conductivities from a time series of the polarization current: the program `les-spectra`.
 
-`series` reads the files of the hosts, `analysis` holds the physics, `program` the command line and what it writes.
+`tables` and `series` read the files of the hosts, `correlations` and `analysis` hold numerics and physics, `program`
+the command line and what it writes.
 """
 
 from les_md.spectra.analysis import Analysis, Estimate, Settings, analyse

@@ -21,16 +21,23 @@ import numpy as np
 
 from les_md.constants import BOLTZMANN_CONSTANT, ELEMENTARY_CHARGE, SPEED_OF_LIGHT, VACUUM_PERMITTIVITY
 from les_md.errors import LESError
+from les_md.spectra.correlations import (
+    autocorrelation,
+    cosine_transform,
+    running_integral,
+    window_length,
+    window_weights,
+)
 from les_md.spectra.series import Series
 
 #: Waves per cm of one wave per ps.
 PER_CM_OF_PER_PS = 1e12 / (100.0 * SPEED_OF_LIGHT)
 
-#: A Gaussian window is cut at this many standard deviations, where it is 3e-4.
-GAUSSIAN_CUT = 4.0
-
 #: Points of the spectrum per resolution, at least; the transform is padded with zeros to reach it.
 POINTS_PER_RESOLUTION = 4
+
+#: End of the spectrum that is written, 1/cm: above the bands of hydrogen.
+DEFAULT_END = 4500.0
 
 #: Largest jump of the polarization, in its median change of a step, that a smooth motion makes.
 LARGEST_JUMP = 20.0
@@ -123,112 +130,59 @@ def analyse(series: Series, settings: Settings | None = None) -> Analysis:
     axes = ["xyz".index(axis) for axis in settings.axes]
     dt = series.time_step
     current, from_polarization = _current(series)
-    current = current[:, axes]
-
-    window_length = _window_length(settings)
-    correlation_time = settings.correlation_time or window_length
-    n_window = math.ceil(window_length / dt) + 1
-    n_half = max(1, round(correlation_time / (2 * dt)))
-    n_plateau = 2 * n_half
     sampling_limit = 0.5 / dt * PER_CM_OF_PER_PS
     length = len(current) // settings.blocks
-    _check_length(series, settings, length, max(n_window, n_plateau + 1))
-    if settings.max_wavenumber is not None and settings.max_wavenumber > sampling_limit:
-        raise LESError(
-            f"--max-wavenumber must be at most {sampling_limit:.6g} 1/cm for a current every {1000 * dt:.6g} fs, "
-            f"got {settings.max_wavenumber:g}; write the current more often for more"
-        )
+    window = window_length(settings.window, settings.resolution / PER_CM_OF_PER_PS)
+    n_window = math.ceil(window / dt) + 1
+    n_half = max(1, round((settings.correlation_time or window) / (2 * dt)))
+    n_plateau = 2 * n_half
+    n_lags = max(n_window, n_plateau + 1)
+    _check_length(series, settings, length, n_lags)
+    _check_sampling(settings, dt, sampling_limit)
 
-    to_conductivity = _conductivity_factor(series.volume, series.temperature)
-    blocks = current[: settings.blocks * length].reshape(settings.blocks, length, len(axes))
-    correlation = np.stack([autocorrelation(block, max(n_window, n_plateau + 1)) for block in blocks])
-    running = to_conductivity * running_integral(correlation / len(axes), dt)
+    blocks = current[: settings.blocks * length, axes].reshape(settings.blocks, length, len(axes))
+    correlation = np.stack([autocorrelation(block, n_lags) for block in blocks])
+    of_one_axis = correlation / len(axes)
+    to_conductivity = conductivity_factor(series.volume, series.temperature)
+    running = to_conductivity * running_integral(of_one_axis, dt)
 
-    n_points = POINTS_PER_RESOLUTION / settings.resolution * PER_CM_OF_PER_PS / dt
-    n_transform = 2 ** math.ceil(math.log2(max(n_points, 2 * n_window)))
-    weights = window_weights(settings.window, dt * np.arange(n_window), window_length)
-    spectra = to_conductivity * 0.5 * cosine_transform(correlation[:, :n_window] / len(axes) * weights, dt, n_transform)
+    n_transform = _transform_points(settings.resolution, dt, n_window)
     frequencies = np.fft.rfftfreq(n_transform, dt)
+    weights = window_weights(settings.window, dt * np.arange(n_window), window)
+    spectra = 0.5 * to_conductivity * cosine_transform(of_one_axis[:, :n_window] * weights, dt, n_transform)
     if from_polarization:
         spectra /= np.sinc(frequencies * dt) ** 2
+
     wavenumbers = frequencies * PER_CM_OF_PER_PS
-    wanted = wavenumbers <= (settings.max_wavenumber or 4500.0) * (1 + 1e-12)
-    conductivity = Estimate.of(spectra)
-    # S/m over eps0 c is 1/m
-    to_absorption = 1e-2 / (VACUUM_PERMITTIVITY * SPEED_OF_LIGHT)
-
-    einstein = None
-    if series.polarization is not None:
-        # the current of k steps belongs to k + 1 polarizations
-        rows = [
-            slice(start, start + length + from_polarization) for start in range(0, settings.blocks * length, length)
-        ]
-        slopes = [_einstein_slope(series.polarization[part][:, axes], n_half, dt) for part in rows]
-        einstein = Estimate.of(to_conductivity * np.array(slopes))
-
+    wanted = wavenumbers <= (settings.max_wavenumber or DEFAULT_END) * (1 + 1e-12)
+    conductivity_spectrum = spectra[:, wanted]
     analysis = Analysis(
         wavenumbers=wavenumbers[wanted],
-        absorption=Estimate(*(to_absorption * part[wanted] for part in (conductivity.value, conductivity.error))),
-        conductivity_spectrum=Estimate(conductivity.value[wanted], conductivity.error[wanted]),
-        times=dt * np.arange(correlation.shape[1]),
+        # S/m over eps0 c is 1/m
+        absorption=Estimate.of(conductivity_spectrum / (VACUUM_PERMITTIVITY * SPEED_OF_LIGHT) * 1e-2),
+        conductivity_spectrum=Estimate.of(conductivity_spectrum),
+        times=dt * np.arange(n_lags),
         correlation=Estimate.of(correlation),
         running_conductivity=Estimate.of(running),
         green_kubo=Estimate.of(running[:, n_plateau]),
         change=Estimate.of(running[:, n_plateau] - running[:, n_half]),
-        einstein=einstein,
+        einstein=None,
         mean_current=Estimate.of(blocks.mean(axis=1)),
         time_step=dt,
         block_length=dt * length,
-        window_length=window_length,
+        window_length=window,
         correlation_time=dt * n_plateau,
         sampling_limit=sampling_limit,
         n_transform=n_transform,
         warnings=[],
     )
-    analysis.warnings = _warnings(analysis, series, conductivity.value)
+    if series.polarization is not None:
+        # k differences belong to k + 1 polarizations
+        parts = [slice(n * length, (n + 1) * length + from_polarization) for n in range(settings.blocks)]
+        slopes = [_einstein_slope(series.polarization[part, axes], n_half, dt) for part in parts]
+        analysis.einstein = Estimate.of(to_conductivity * np.array(slopes))
+    analysis.warnings = _warnings(analysis, series, spectra.mean(axis=0))
     return analysis
-
-
-def autocorrelation(series: np.ndarray, n_lags: int) -> np.ndarray:
-    """(n_lags,) mean of x(i).x(i + k) over all i, for `series` (n, n_components), by fast Fourier transforms.
-
-    Padded with zeros, so that the ends do not meet (Wiener and Khinchin); the n - k pairs of lag k are averaged.
-    """
-    n = len(series)
-    transform = np.fft.rfft(series, n=2 ** math.ceil(math.log2(n + n_lags)), axis=0)
-    sums = np.fft.irfft((transform * transform.conj()).real.sum(axis=1))[:n_lags]
-    return sums / (n - np.arange(n_lags))
-
-
-def running_integral(values: np.ndarray, dt: float) -> np.ndarray:
-    """Trapezoidal integral from 0 to every point of the last axis."""
-    sums = np.cumsum(values, axis=-1) - 0.5 * (values + values[..., :1])
-    return dt * sums
-
-
-def cosine_transform(values: np.ndarray, dt: float, n_transform: int) -> np.ndarray:
-    """int_{-inf}^{inf} f(t) cos(w t) dt of an even f given at t = 0, dt, ..., at w = 2 pi rfftfreq(n_transform, dt)."""
-    return dt * (2.0 * np.fft.rfft(values, n=n_transform, axis=-1).real - values[..., :1])
-
-
-def window_weights(window: str, times: np.ndarray, length: float) -> np.ndarray:
-    """Weights of the correlation function: 1 at t = 0, and 0 (`gaussian`: 3e-4) at t = `length`."""
-    x = np.minimum(times / length, 1.0)
-    if window == "hann":
-        return np.cos(0.5 * np.pi * x) ** 2
-    return np.where(times > length, 0.0, np.exp(-0.5 * (GAUSSIAN_CUT * x) ** 2))
-
-
-def _window_length(settings: Settings) -> float:
-    """ps, for which the transform of the window has the full width `resolution` at half maximum.
-
-    Hann, cos^2(pi t / 2 L): the transform is at half its height at the frequency 1 / (2 L), so the width is 1 / L.
-    Gaussian of standard deviation s: that of the transform is 1 / (2 pi s), the width sqrt(8 ln 2) times as much.
-    """
-    width = settings.resolution / PER_CM_OF_PER_PS
-    if settings.window == "hann":
-        return 1.0 / width
-    return GAUSSIAN_CUT * math.sqrt(8.0 * math.log(2.0)) / (2.0 * math.pi * width)
 
 
 def _current(series: Series) -> tuple[np.ndarray, bool]:
@@ -239,7 +193,8 @@ def _current(series: Series) -> tuple[np.ndarray, bool]:
     """
     if series.current is not None:
         return series.current, False
-    assert series.polarization is not None
+    if series.polarization is None:
+        raise LESError("expected a series with a current or a polarization, got neither")
     return np.diff(series.polarization, axis=0) / series.time_step, True
 
 
@@ -252,7 +207,7 @@ def _einstein_slope(polarization: np.ndarray, n_half: int, dt: float) -> float:
     return float(late - early) / (2.0 * 2 * n_half * dt)
 
 
-def _conductivity_factor(volume: float, temperature: float) -> float:
+def conductivity_factor(volume: float, temperature: float) -> float:
     """S/m of an integral of <J_a J_a> of one e^2 angstrom^2/ps, for angstrom^3 and K."""
     charge_length = ELEMENTARY_CHARGE * 1e-10
     return charge_length**2 * 1e12 / (volume * 1e-30 * BOLTZMANN_CONSTANT * temperature)
@@ -282,6 +237,21 @@ def _check_length(series: Series, settings: Settings, length: int, n_lags: int) 
         f"{dt * length:.4g} ps, expected blocks of at least {2 * dt * n_lags:.4g} ps (twice the correlation function); "
         "run longer, or take fewer --blocks, a larger --resolution or a smaller --correlation-time"
     )
+
+
+def _check_sampling(settings: Settings, dt: float, limit: float) -> None:
+    end = settings.max_wavenumber
+    if end is not None and not settings.resolution < end <= limit:
+        raise LESError(
+            f"--max-wavenumber must be more than the resolution and at most {limit:.6g} 1/cm for a current every "
+            f"{1000 * dt:.6g} fs, got {end:g}; write the current more often for more"
+        )
+
+
+def _transform_points(resolution: float, dt: float, n_window: int) -> int:
+    """A power of two that holds the window on both sides of 0 and gives a grid fine enough for `resolution`."""
+    wanted = POINTS_PER_RESOLUTION * PER_CM_OF_PER_PS / (resolution * dt)
+    return 2 ** math.ceil(math.log2(max(wanted, 2 * n_window)))
 
 
 def _warnings(analysis: Analysis, series: Series, spectrum: np.ndarray) -> list[str]:

@@ -71,8 +71,7 @@ class Series:
     @property
     def n_rows(self) -> int:
         series = self.current if self.current is not None else self.polarization
-        assert series is not None
-        return len(series)
+        return 0 if series is None else len(series)
 
 
 def read_series(path: str | Path, options: SeriesOptions | None = None) -> Series:
