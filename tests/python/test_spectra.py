@@ -472,6 +472,7 @@ LAMMPS = {**SIZES, "units": "metal", "timestep": 0.5}
         ([*GOOD, "0.100,1,x,3"], SIZES, r"line 102: expected a number in Jy, got 'x'"),
         ([*GOOD, "0.100,1,2"], SIZES, r"line 102: expected a number in Jz, got 3 columns"),
         (["# volume 1000"], SIZES, r"expected rows of numbers, got none"),
+        (["# TimeStep a b c", "1 0 0 0", "2 0 0 0", "3 0 0 0"], LAMMPS, r"numbers that change in time, got the same"),
         (STEPS, {**SIZES, "units": "metal"}, r"counts LAMMPS steps: expected --timestep FS"),
         (STEPS, {**SIZES, "timestep": 0.5}, r"must be metal .* or real .*, got neither --units nor a comment"),
         (["# units lj", *STEPS], {**SIZES, "timestep": 0.5}, r"must be metal .* or real .*, got lj"),
@@ -484,6 +485,22 @@ def test_reading_errors(lines: list[str], options: dict[str, object], message: s
     (tmp_path / "series.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(LESError, match=message):
         read_series(tmp_path / "series.csv", SeriesOptions(**options))
+
+
+@pytest.mark.parametrize(("units", "wrong"), [("metal", "real"), ("real", "metal")])
+def test_wrong_units_show_beside_a_polarization(
+    units: str, wrong: str, motion: tuple[np.ndarray, np.ndarray, float], tmp_path: Path
+) -> None:
+    current, polarization, dt = motion
+    factor = 1.0 if units == "metal" else 1e-3
+    header = "# step Jx Jy Jz Px Py Pz"
+    text = columns_text(header, np.arange(len(current)), factor * current, polarization)
+    (tmp_path / "series.txt").write_text(text)
+    options = {**SIZES, "timestep": 1000 * dt}
+    series = read_series(tmp_path / "series.txt", SeriesOptions(units=units, **options))
+    np.testing.assert_allclose(series.current, current, rtol=1e-9)
+    with pytest.raises(LESError, match=r"the current must be the change of the polarization, .* check units"):
+        read_series(tmp_path / "series.txt", SeriesOptions(units=wrong, **options))
 
 
 def test_errors_of_archives(tmp_path: Path) -> None:

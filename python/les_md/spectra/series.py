@@ -21,6 +21,9 @@ LAMMPS_CURRENT = {"metal": 1.0, "real": 1000.0}
 #: Two time steps may differ by this share: times are printed with few digits.
 UNIFORMITY = 0.02
 
+#: Ratio of the current to the change of the polarization over a step that can still be due to the length of the step.
+LARGEST_RATIO = 10.0
+
 _VOLUME = ("volume", "volume_a3", "vol", "thermo_vol")
 _TEMPERATURE = ("temperature", "temperature_k", "temp", "thermo_temp")
 
@@ -110,6 +113,7 @@ def read_series(path: str | Path, options: SeriesOptions | None = None) -> Serie
             first += 3
     if parts["current"] is not None:
         parts["current"] = parts["current"] * _current_factor(table, options, from_steps, origins)
+    _check_size(table, parts["current"], parts["polarization"], time_step)
     volume = _fact(table, "volume", options.volume, _VOLUME, "angstrom^3", inside, origins)
     temperature = _fact(table, "temperature", options.temperature, _TEMPERATURE, "K", inside, origins)
     return Series(time_step, parts["current"], parts["polarization"], volume, temperature, origins)
@@ -222,6 +226,21 @@ def _time_step(table: Table, times: np.ndarray) -> float:
             f"{times[row + 1]:.9g} ps; choose a part with --start and --stop"
         )
     return float((times[-1] - times[0]) / (len(times) - 1))
+
+
+def _check_size(table: Table, current: np.ndarray | None, polarization: np.ndarray | None, time_step: float) -> None:
+    """Wrong columns or units: a current of zeros, or one that is not the change of the polarization beside it."""
+    if not any(np.any(part - part[0]) for part in (current, polarization) if part is not None):
+        raise LESError(f"{table.path}: expected numbers that change in time, got the same in all rows; check --columns")
+    if current is None or polarization is None:
+        return
+    change = float(np.median(np.abs(np.diff(polarization, axis=0)))) / time_step
+    size = float(np.median(np.abs(current)))
+    if not change / LARGEST_RATIO < size < change * LARGEST_RATIO:
+        raise LESError(
+            f"{table.path}: the current must be the change of the polarization, {change:.3g} e angstrom/ps (median), "
+            f"got {size:.3g}; check units, time step and columns"
+        )
 
 
 def _fact(
