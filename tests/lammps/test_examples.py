@@ -18,6 +18,8 @@ from lammps_runs import Lammps
 from les_md.export import write_model_file
 from les_md.model import LESModel
 from les_md.settings import LongRangeSettings, ModelSettings
+from les_md.spectra import read_series
+from les_md.spectra.program import main as les_spectra
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "lammps"
 Structures = dict[str, ase.Atoms]
@@ -27,6 +29,18 @@ def make_data(folder: Path, atoms: ase.Atoms, data: str, symbols: list[str]) -> 
     ase.io.write(folder / "start.xyz", atoms)
     command = [sys.executable, EXAMPLES / "make_data.py", "start.xyz", data, *symbols]
     subprocess.run(command, cwd=folder, check=True)
+
+
+def transfer_model(folder: Path) -> Path:
+    """A small model of O and H with charge transfers and random weights."""
+    torch.manual_seed(0)
+    settings = ModelSettings(
+        symbols=["O", "H"], cutoff=3.0, n_radial=3, l_max=1, channels=4, hidden=[4], body_order=3, dtype="float64",
+        long_range=LongRangeSettings(charge_flux=True),
+    )  # fmt: skip
+    path = folder / "model.les.pt"
+    write_model_file(LESModel(settings), path, {}, None, None)
+    return path
 
 
 def salt_model(folder: Path, symbols: list[str]) -> Path:
@@ -90,3 +104,35 @@ def test_npt_and_its_continuation(lammps: Lammps, model_file: Callable[[str], Pa
     for column in ("PotEng", "Volume", "Econserve"):
         np.testing.assert_allclose(again[column][0], first[column][-1], rtol=1e-7)
     assert np.loadtxt(lammps.folder / "density.txt").shape == (22, 4)
+
+
+def test_spectrum_and_the_program_that_reads_it(
+    lammps: Lammps, model_file: Callable[[str], Path], structures: Structures
+) -> None:
+    make_data(lammps.folder, structures["orthogonal"], "water.data", ["O", "H"])
+    arguments = ["-var", "model", str(model_file("plain")), "-var", "steps", "80"]
+    thermo = lammps.succeed((EXAMPLES / "in.spectrum").read_text(), 2, arguments).thermo()
+    series = read_series(lammps.folder / "current.txt")
+    assert series.n_rows == 41
+    assert series.time_step == pytest.approx(0.001)
+    assert series.volume == pytest.approx(structures["orthogonal"].get_volume(), rel=1e-5)
+    assert series.temperature == pytest.approx(thermo["Temp"][-41:].mean(), rel=0.3)
+    assert series.origins["units"] == "LAMMPS metal, comment"
+    assert series.current is not None
+    assert np.abs(series.current).max() > 0
+    options = ["--blocks", "2", "--resolution", "6000", "--output", str(lammps.folder / "water_spectrum")]
+    assert les_spectra([str(lammps.folder / "current.txt"), *options]) == 0
+    assert (lammps.folder / "water_spectrum" / "spectrum.png").exists()
+
+
+def test_field(lammps: Lammps, structures: Structures) -> None:
+    """Field and field energy of every line of response.txt, which is -E.P."""
+    make_data(lammps.folder, structures["orthogonal"], "water.data", ["O", "H"])
+    arguments = ["-var", "model", str(transfer_model(lammps.folder)), "-var", "steps", "20", "-var", "period", "0.03"]
+    thermo = lammps.succeed((EXAMPLES / "in.field").read_text(), 2, arguments).thermo()
+    response = np.loadtxt(lammps.folder / "response.txt")
+    assert response.shape == (21, 5)
+    field = 0.02 * np.sin(2 * np.pi * response[:, 0] * 0.0005 / 0.03)
+    np.testing.assert_allclose(response[:, 1], field, atol=1e-6)
+    np.testing.assert_allclose(thermo["c_les[3]"], -thermo["v_field"] * thermo["c_les[6]"], atol=1e-6)
+    assert np.ptp(response[:, 4]) > 0
