@@ -110,17 +110,26 @@ def test_spectrum_and_the_program_that_reads_it(
     lammps: Lammps, model_file: Callable[[str], Path], structures: Structures
 ) -> None:
     make_data(lammps.folder, structures["orthogonal"], "water.data", ["O", "H"])
-    arguments = ["-var", "model", str(model_file("plain")), "-var", "steps", "80"]
-    thermo = lammps.succeed((EXAMPLES / "in.spectrum").read_text(), 2, arguments).thermo()
+    arguments = ["-var", "model", str(model_file("plain")), "-var", "steps", "40"]
+    lammps.succeed((EXAMPLES / "in.spectrum").read_text(), 2, arguments)
     series = read_series(lammps.folder / "current.txt")
-    assert series.n_rows == 41
+    assert series.n_rows == 21
     assert series.time_step == pytest.approx(0.001)
     assert series.volume == pytest.approx(structures["orthogonal"].get_volume(), rel=1e-5)
-    assert series.temperature == pytest.approx(thermo["Temp"][-41:].mean(), rel=0.3)
+    assert series.origins["temperature"] == "mean of column c_thermo_temp"
     assert series.origins["units"] == "LAMMPS metal, comment"
     assert series.current is not None
     assert np.abs(series.current).max() > 0
-    options = ["--blocks", "2", "--resolution", "6000", "--output", str(lammps.folder / "water_spectrum")]
+    options = [
+        "--blocks",
+        "2",
+        "--resolution",
+        "10000",
+        "--max-wavenumber",
+        "16000",
+        "--output",
+        str(lammps.folder / "water_spectrum"),
+    ]
     assert les_spectra([str(lammps.folder / "current.txt"), *options]) == 0
     assert (lammps.folder / "water_spectrum" / "spectrum.png").exists()
 
