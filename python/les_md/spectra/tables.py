@@ -158,7 +158,8 @@ def _text(path: Path, lines: list[str]) -> Table:
         table.n_columns = len(table.rows[0].split(table.delimiter))
         for header in headers:
             names = [word.strip(" \"'") for word in header.split(table.delimiter)]
-            table.names = names if len(names) == table.n_columns else table.names
+            if len(names) == table.n_columns and not any(map(_is_number, names)):
+                table.names = names
     for name, pattern in _FACTS.items():
         found = [match[1] for comment in comments if (match := pattern.search(comment))]
         if found:
