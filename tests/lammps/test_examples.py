@@ -110,7 +110,7 @@ def test_spectrum_and_the_program_that_reads_it(
     lammps: Lammps, model_file: Callable[[str], Path], structures: Structures
 ) -> None:
     make_data(lammps.folder, structures["orthogonal"], "water.data", ["O", "H"])
-    arguments = ["-var", "model", str(model_file("plain")), "-var", "steps", "40"]
+    arguments = ["-var", "model", str(model_file("plain")), "-var", "steps", "40", "-var", "every", "2"]
     lammps.succeed((EXAMPLES / "in.spectrum").read_text(), 2, arguments)
     series = read_series(lammps.folder / "current.txt")
     assert series.n_rows == 21
