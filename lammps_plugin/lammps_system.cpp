@@ -54,14 +54,12 @@ void LammpsSystem::unwrap_positions(const LAMMPS_NS::Atom& atom, LAMMPS_NS::Doma
     system_.unwrapped_positions = unwrapped_positions_.data();
 }
 
-void LammpsSystem::want_current(bool wanted, const LAMMPS_NS::Atom& atom, double angstrom_per_ps_per_velocity) {
-    system_.polarization_current = wanted;
-    if (!wanted) return;
+const std::vector<double>& LammpsSystem::velocities(const LAMMPS_NS::Atom& atom, double angstrom_per_ps_per_velocity) {
     velocities_.resize(3 * static_cast<std::size_t>(system_.n_local));
     for (std::size_t i = 0; i < static_cast<std::size_t>(system_.n_local); ++i)
         for (std::size_t axis = 0; axis < 3; ++axis)
             velocities_[3 * i + axis] = atom.v[atoms_[i]][axis] * angstrom_per_ps_per_velocity;
-    system_.velocities = velocities_.data();
+    return velocities_;
 }
 
 void LammpsSystem::copy_cell(const LAMMPS_NS::Domain& domain, double angstrom_per_length) {

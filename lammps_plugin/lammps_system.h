@@ -35,8 +35,8 @@ public:
     /// V/angstrom; call after `update`. Polarizations are of positions followed through periodic boundaries.
     void set_field(const std::array<double, 3>& field) { system_.field = field; }
     void unwrap_positions(const LAMMPS_NS::Atom& atom, LAMMPS_NS::Domain& domain, double angstrom_per_length);
-    /// Whether the next evaluation is to compute the current of the present velocities; call after `update`.
-    void want_current(bool wanted, const LAMMPS_NS::Atom& atom, double angstrom_per_ps_per_velocity);
+    /// Velocities (n_local, 3) in angstrom/ps of the atoms of the last `update`.
+    const std::vector<double>& velocities(const LAMMPS_NS::Atom& atom, double angstrom_per_ps_per_velocity);
 
     const les::System& system() const { return system_; }
     const les::EdgeList& edges() const { return edges_; }

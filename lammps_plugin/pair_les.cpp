@@ -17,6 +17,7 @@
 #include "exceptions.h"
 #include "force.h"
 #include "memory.h"
+#include "modify.h"
 #include "neighbor.h"
 #include "pair_les_implementation.h"
 #include "platform.h"
@@ -48,6 +49,7 @@ PairLES::PairLES(LAMMPS* lmp) : Pair(lmp), implementation_(std::make_unique<Impl
 }
 
 PairLES::~PairLES() {
+    if (implementation_->current_fix != nullptr) modify->delete_fix(implementation_->current_fix->id);
     delete[] pvector;
     pvector = nullptr;
     if (allocated) {
@@ -147,8 +149,9 @@ void PairLES::evaluate() {
         const double start = platform::walltime();
         self.system.update(*atom, *domain, *list, self.type_map, self.range(), self.units.angstrom_per_length);
         self.system.want_atom_virials(vflag_atom != 0);
-        self.system.want_born_charges(self.born_by_trigger ? self.born_trigger != 0 : self.born_wanted);
-        take_field_and_motion(eflag_global != 0 && self.options.current);
+        const bool asked_for = self.born_by_trigger ? self.born_trigger != 0 : self.born_wanted;
+        self.system.want_born_charges(asked_for || (self.options.current && eflag_global != 0));
+        take_field();
         self.times.taking_over += platform::walltime() - start;
         self.results = &self.engine->compute(self.system.system(), self.system.edges());
     } catch (const LAMMPSException&) {

@@ -26,6 +26,9 @@ public:
     void* extract_peratom(const char* name, int& columns) override;
     double memory_usage() override;
 
+    /// Puts the current of the present velocities among the values of `compute pair`, if this step wants it.
+    void sum_current();
+
     int pack_forward_comm(int count, int* atoms, double* buffer, int, int*) override;
     void unpack_forward_comm(int count, int first, double* buffer) override;
     int pack_reverse_comm(int count, int first, double* buffer) override;
@@ -43,7 +46,7 @@ private:
     void evaluate();
     void find_field_variables();
     void check_polarization() const;
-    void take_field_and_motion(bool wants_current);
+    void take_field();
     [[noreturn]] void stop_all_ranks(const std::string& text) const;
     void count_time(double seconds);
     void list_global_values();

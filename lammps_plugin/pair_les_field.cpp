@@ -69,8 +69,8 @@ void PairLES::check_polarization() const {
                    "`charge_flux` only; use `current yes`, which every model with charges has");
 }
 
-/// Field of this step, and what polarization and current need of the atoms.
-void PairLES::take_field_and_motion(bool wants_current) {
+/// Field of this step, and positions that polarizations are of.
+void PairLES::take_field() {
     auto& self = *implementation_;
     std::array<double, 3> field{};
     if (!self.options.field.empty()) {
@@ -84,7 +84,6 @@ void PairLES::take_field_and_motion(bool wants_current) {
     }
     self.system.set_field(field);
     self.system.unwrap_positions(*atom, *domain, self.units.angstrom_per_length);
-    self.system.want_current(wants_current, *atom, self.units.angstrom_per_length / self.units.ps_per_time);
 }
 
 /// Shares of this rank; LAMMPS sums them.
@@ -96,9 +95,15 @@ void PairLES::tally_polarization() {
     if (!self.options.field.empty()) *value++ = results.field_energy * self.units.energy_per_ev;
     if (self.options.polarization)
         for (const double component : results.polarization) *value++ = component * length;
-    if (self.options.current)
-        for (const double component : results.polarization_current)
-            *value++ = component * length * self.units.ps_per_time;
+}
+
+void PairLES::sum_current() {
+    auto& self = *implementation_;
+    if (!self.options.current || self.results == nullptr || eflag_global == 0) return;
+    const double per_velocity = self.units.angstrom_per_length / self.units.ps_per_time;
+    double* value = pvector + nextra - 3;
+    for (const double component : self.results->current_of(self.system.velocities(*atom, per_velocity).data()))
+        *value++ = component / per_velocity;
 }
 
 }  // namespace LAMMPS_NS

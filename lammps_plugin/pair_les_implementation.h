@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fix_les_current.h"
 #include "lammps_system.h"
 #include "les/les.h"
 #include "mpi_communicator.h"
@@ -69,6 +70,7 @@ struct PairLES::Implementation {
     int trigger = 0;       ///< fix pair may set it; the values are there after every step anyway
     int born_trigger = 0;  ///< fix pair sets it for the steps in which it wants Born charges
     bool born_wanted = false, born_by_trigger = false;
+    FixLESCurrent* current_fix = nullptr;  ///< owned by LAMMPS
 };
 
 }  // namespace LAMMPS_NS

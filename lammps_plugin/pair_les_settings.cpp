@@ -213,6 +213,8 @@ void PairLES::coeff(int narg, char** arg) {
     self.born_charges.columns = 9;
     self.born_wanted = self.born_by_trigger = false;
 
+    if (self.options.current && self.current_fix == nullptr) self.current_fix = FixLESCurrent::add(lmp, this);
+
     if (!allocated) allocate();
     for (int i = 1; i <= ntypes; ++i)
         for (int j = i; j <= ntypes; ++j)

@@ -101,6 +101,13 @@ double Results::atom_energy(std::int64_t i) const {
     return energy;
 }
 
+std::array<double, 3> Results::current_of(const double* velocities) const {
+    std::array<double, 3> current{};
+    for (std::size_t n = 0; n < born_charges.size(); ++n)
+        current[n % 9 / 3] += born_charges[n] * velocities[n / 9 * 3 + n % 3];
+    return current;
+}
+
 double Results::atomic_charge(std::int64_t i, double atomic_charge_scale) const {
     const auto atom = static_cast<std::size_t>(i), channels = static_cast<std::size_t>(n_channels);
     double charge = 0.0;

@@ -41,6 +41,7 @@ CASES = {
     "tilted-mesh": Case("tilted", MESH),
     "tilted-direct": Case("tilted", DIRECT),
     "tilted-two-layers": Case("tilted", MESH, model="two_layers"),
+    "tilted-flux": Case("tilted", f"{MESH} field 0.1 0 -0.2", model="two_layers_flux"),
     "plates": Case("tilted", MESH, before_box="processors * * 1"),
     "corner": Case("corner", MESH, empty=True),
     "corner-tiled": Case("corner", MESH, after_box="comm_style tiled\nbalance 1.1 rcb"),
@@ -50,9 +51,9 @@ CASES = {
 
 #: What runs on so many ranks. Every case is run on one rank too.
 ON_RANKS = {
-    3: ["mesh", "tilted-direct"],
+    3: ["mesh", "tilted-direct", "tilted-flux"],
     4: ["tilted-mesh", "tilted-two-layers"],
-    6: ["direct", "tilted-mesh", "plates", "corner"],
+    6: ["direct", "tilted-mesh", "tilted-flux", "plates", "corner"],
     8: ["mesh", "tilted-direct", "corner-tiled", "shrink-wrapped"],
 }
 

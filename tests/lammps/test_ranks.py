@@ -62,6 +62,8 @@ def test_models_and_structures(
         ("float32", "isolated", "real"),
         ("two_layers", "triclinic", "metal"),
         ("two_layers", "isolated", "real"),
+        ("charge_flux", "triclinic", "metal"),
+        ("two_layers_flux", "orthogonal", "real"),
         ("three_layers", "triclinic", "metal"),
         ("two_channels", "triclinic", "metal"),
         ("neutral", "triclinic", "metal"),

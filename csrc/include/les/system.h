@@ -62,6 +62,9 @@ struct Results {
     double energy() const { return short_range_energy + long_range_energy + field_energy; }
     /// Energy of owned atom `i`: e_i + sum over channels of q_i phi_i / 2 + its field energy. These sum to `energy()`.
     double atom_energy(std::int64_t i) const;
+    /// Current sum_i Z*_i . v_i (3,) of this domain, e angstrom/ps, from `born_charges` and velocities (n_local, 3) in
+    /// angstrom/ps: for hosts that know the velocities after the forces only.
+    std::array<double, 3> current_of(const double* velocities) const;
     /// The number a host writes as the charge of owned atom `i`: sum over channels times Metadata::atomic_charge_scale.
     double atomic_charge(std::int64_t i, double atomic_charge_scale) const;
 };
