@@ -12,6 +12,7 @@ from les_md.batch import frame_from_atoms
 from les_md.forces import evaluate
 from les_md.network.angular import AngularBasis, Invariants, contraction_patterns, contraction_terms, monomials
 from les_md.network.backbone import Backbone, dense_neighbours
+from les_md.network.cluster_expansion import rows_of_layers
 from les_md.network.radial import RadialBasis, cutoff_function
 from les_md.settings import ModelSettings
 
@@ -118,20 +119,48 @@ def test_one_layer_is_strictly_local():
         assert (np.abs(change).max() > 1e-8) == feels
 
 
-def test_ghost_rows_need_no_edges():
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_ghost_rows_need_no_edges(n_layers):
     """Owned atoms first, ghosts after: the result does not depend on edges around ghosts beyond the receptive field."""
-    atoms = random_atoms(periodic=False)
-    model = random_model(atoms=atoms)
+    atoms = random_atoms(n_atoms=40, length=14.0, periodic=False)
+    model = random_model(atoms=atoms, n_layers=n_layers)
     batch = frame(model, atoms)
     edge_index = batch["edge_index"]
-    vectors = batch["positions"][edge_index[1]] - batch["positions"][edge_index[0]]
+    vectors = (batch["positions"][edge_index[1]] - batch["positions"][edge_index[0]]).requires_grad_(True)
     full = model(batch["types"], edge_index, vectors, len(atoms))
-    owned = edge_index[0] < 5
-    part = model(batch["types"], edge_index[:, owned], vectors[owned], 5)
-    torch.testing.assert_close(part["node_energies"], full["node_energies"][:5])
-    torch.testing.assert_close(part["latent_charges"][:5], full["latent_charges"][:5])
-    assert part["latent_charges"].shape == (len(atoms), 1)
-    assert not part["latent_charges"][5:].any()
+    (full_gradient,) = torch.autograd.grad(full["node_energies"][:5].sum(), vectors)
+    centres = torch.arange(len(atoms)) < 5
+    for _ in range(1, n_layers):
+        centres[edge_index[1][centres[edge_index[0]]]] = True
+    used = centres[edge_index[0]]
+    assert used.sum() < edge_index.size(1)
+    for edges in (used, torch.ones_like(used)):
+        part = model(batch["types"], edge_index[:, edges], vectors[edges], 5)
+        torch.testing.assert_close(part["node_energies"], full["node_energies"][:5], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(part["latent_charges"][:5], full["latent_charges"][:5], rtol=1e-12, atol=1e-12)
+        assert part["latent_charges"].shape == (len(atoms), 1)
+        assert not part["latent_charges"][5:].any()
+        (gradient,) = torch.autograd.grad(part["node_energies"].sum(), vectors)
+        torch.testing.assert_close(gradient, full_gradient, rtol=1e-12, atol=1e-12)
+
+
+def test_layers_skip_rows_that_nobody_needs():
+    """A chain of atoms of which the middle one is wanted: each earlier layer needs one more on either side."""
+    order = [3, 2, 4, 1, 5, 0, 6]  # place in the chain of each atom
+    edges = sorted((order.index(a), order.index(b)) for a in range(7) for b in (a - 1, a + 1) if 0 <= b < 7)
+    rows, row_of, n_rows_of = rows_of_layers(torch.tensor(edges).T, 7, 1, 3)
+    assert n_rows_of == [5, 3, 1]
+    assert rows.tolist() == [0, 1, 2, 3, 4]
+    assert row_of[:5].tolist() == [0, 1, 2, 3, 4]
+    assert (row_of[5:] >= 5).all()
+    # ghosts in another order
+    swap = torch.tensor([0, 5, 2, 4, 3, 1, 6])
+    rows, row_of, n_rows_of = rows_of_layers(swap[torch.tensor(edges).T], 7, 1, 3)
+    assert n_rows_of == [5, 3, 1]
+    assert rows[0] == 0
+    assert set(rows[1:3].tolist()) == {5, 2}
+    assert set(rows[3:].tolist()) == {4, 3}
+    assert row_of[rows].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_no_atoms_and_no_neighbours(model):

@@ -102,9 +102,16 @@ class ClusterExpansion(Backbone):
         self.n_features = n_features
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
-        # one layer needs sums around owned atoms only, more layers around every atom of the receptive field
-        n_rows = n_centre if self.n_layers == 1 else types.size(0)
-        places, slots = dense_neighbours(edge_index, n_rows)
+        rows, row_of, n_rows_of = rows_of_layers(edge_index, types.size(0), n_centre, self.n_layers)
+        n_rows = n_rows_of[0]
+        centre_rows = row_of.index_select(0, edge_index[0])
+        if not bool((centre_rows < n_rows).all()):
+            # centres that no wanted feature depends on
+            used = (centre_rows < n_rows).nonzero().squeeze(1)
+            edge_index, edge_vectors = edge_index.index_select(1, used), edge_vectors.index_select(0, used)
+            centre_rows = centre_rows.index_select(0, used)
+        places, slots = dense_neighbours(edge_index, types.size(0))
+        places = centre_rows * slots + places % slots
         # empty slots hold a vector of length `cutoff`, where all radial functions and their slopes vanish
         filler = torch.zeros(n_rows * slots, 3, dtype=edge_vectors.dtype, device=edge_vectors.device)
         filler[:, 0] = self.cutoff
@@ -115,13 +122,43 @@ class ClusterExpansion(Backbone):
         lengths = torch.linalg.vector_norm(vectors, dim=-1)
         angular = self.angular(vectors / lengths.unsqueeze(-1))
         radial = self.radial(lengths)
-        row_types = types[:n_rows]
+        row_types = types.index_select(0, rows)
         embedding = self.neighbour_embedding.index_select(
             0, types.index_select(0, neighbours) if n_rows > 0 else neighbours
         )
         features = self.first_layer(row_types, embedding.view(n_rows, slots, embedding.size(1)), radial, angular)[1]
-        for message, layer in zip(self.messages, self.later_layers):
-            embedding = message(features, row_types).index_select(0, neighbours)
-            update = layer(row_types, embedding.view(n_rows, slots, embedding.size(1)), radial, angular)[1]
-            features = torch.cat([features, update], dim=1)
-        return features[:n_centre]
+        for index, (message, layer) in enumerate(zip(self.messages, self.later_layers)):
+            messages = message(features, row_types[: features.size(0)])
+            n = n_rows_of[index + 1]
+            senders = neighbours[: n * slots]
+            embedding = messages.index_select(0, row_of.index_select(0, senders) if n > 0 else senders)
+            update = layer(row_types[:n], embedding.view(n, slots, embedding.size(1)), radial[:n], angular[:n])[1]
+            features = torch.cat([features[:n], update], dim=1)
+        return features
+
+
+def rows_of_layers(edge_index: Tensor, n_all: int, n_centre: int, n_layers: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Which atoms each layer needs: the last one the first `n_centre`, each earlier one their neighbours as well.
+
+    Args:
+        edge_index: (2, n_edges) int64, centres and neighbours.
+        n_all: atoms, ghosts included.
+
+    Returns:
+        atoms (n_rows,) in the order of their rows, the first `n_centre` first and as they are; the row of each atom
+        (n_all,), `n_rows` or more if it needs none; and how many of the first rows each layer needs.
+    """
+    atoms = torch.arange(n_all, device=edge_index.device)
+    if n_layers == 1 or n_centre == n_all:
+        return atoms[:n_centre], atoms, [n_centre] * n_layers
+    steps = torch.where(atoms < n_centre, 0, n_layers)  # edges between an atom and the first `n_centre`
+    n_rows_of = [n_centre]
+    for step in range(1, n_layers):
+        reached = torch.zeros(n_all, dtype=torch.bool, device=edge_index.device)
+        near = steps.index_select(0, edge_index[0]) < step
+        reached[edge_index[1].masked_select(near)] = True
+        steps = torch.where(reached & (steps > step), step, steps)
+        n_rows_of.insert(0, int((steps <= step).sum()))
+    order = torch.argsort(steps, stable=True)
+    row_of = torch.empty_like(order).index_copy(0, order, atoms)
+    return order[: n_rows_of[0]], row_of, n_rows_of
