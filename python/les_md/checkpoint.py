@@ -5,7 +5,7 @@ It is data only (no pickled code), read with torch's safe loader.
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from les_md.errors import LESError
+from les_md.files import write_file
 from les_md.model import LESModel
 from les_md.settings import ModelSettings
 
@@ -21,8 +22,7 @@ FORMAT_VERSION = 1
 
 
 def save_checkpoint(path: str | Path, model: LESModel, training: dict[str, Any]) -> None:
-    """Writes `model` and `training` (plain values only) to `path`, complete or not at all."""
-    path = Path(path)
+    """Writes `model` and `training` (plain values only) to `path`, complete or not at all; LESError if it cannot be."""
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -30,9 +30,9 @@ def save_checkpoint(path: str | Path, model: LESModel, training: dict[str, Any])
         "state": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
         "training": training,
     }
-    temporary = path.with_name(path.name + ".part")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_file(Path(path), buffer.getvalue())
 
 
 def load_checkpoint(path: str | Path) -> tuple[LESModel, dict[str, Any]]:

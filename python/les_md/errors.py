@@ -5,6 +5,7 @@ It stands alone so that every layer can raise it without importing anything heav
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from collections.abc import Callable
 
 class LESError(Exception):
     """A mistake the user can mend. The text is one line that names the quantity, what was expected and what was got."""
+
+
+#: No space, quota exceeded, file too large: conditions of the machine, not faults of the program.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def report(program: str, error: LESError) -> None:
@@ -29,6 +34,11 @@ def command_line(program: str) -> Callable[[Callable[..., None]], Callable[..., 
                 main(arguments)
             except LESError as error:
                 report(program, error)
+                return 1
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                report(program, LESError(f"cannot write to disk: {error.strerror}; make room or name another folder"))
                 return 1
             except KeyboardInterrupt:
                 print(f"{program}: interrupted", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import warnings
@@ -21,6 +22,7 @@ from les_md.batch import AtomsBatch, collate, frame_from_atoms, types_of
 from les_md.charge_sign import fix_charge_sign, parse_charge_sign
 from les_md.checkpoint import load_checkpoint
 from les_md.errors import LESError, command_line
+from les_md.files import write_file
 from les_md.forces import evaluate
 from les_md.model import DTYPES, LESModel
 from les_md.model_file import content_hash, make_record, read_record
@@ -55,7 +57,6 @@ def write_model_file(
     bound: list[str] | None,
 ) -> dict[str, Any]:
     """Compiles `model` and writes it with its record, complete or not at all; returns the record."""
-    path = Path(path)
     bound_types = None if bound is None else torch.from_numpy(types_of(bound, model.settings.symbols))
     exported = ExportedModel(model, bound_types).eval()
     for parameter in exported.parameters():
@@ -63,11 +64,11 @@ def write_model_file(
     constants = model.constant_charges()
     record = make_record(model.settings, training, charge_sign, bound, model.ghost_charges, constants)
     record["content_hash"] = content_hash(record, exported.state_dict())
-    temporary = path.with_name(path.name + ".part")
+    buffer = io.BytesIO()
     with torchscript():
         scripted = torch.jit.script(exported)
-        torch.jit.save(scripted, str(temporary), _extra_files={fields.METADATA_RECORD: json.dumps(record)})
-    os.replace(temporary, path)
+        torch.jit.save(scripted, buffer, _extra_files={fields.METADATA_RECORD: json.dumps(record)})
+    write_file(Path(path), buffer.getvalue())
     return record
 
 

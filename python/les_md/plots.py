@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from les_md.files import write_file
 
 #: One colour per data set, chosen to differ also in grey and for colour-blind readers.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -101,6 +104,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
 
 
 def _write(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, dpi=150, format="png")
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format="png")
+    write_file(path, buffer.getvalue())

@@ -127,20 +127,35 @@ class EpochRecorder(Callback):
         with self.average.applied():
             weights = pl_module.model.state_dict()
             best = self.run.end_epoch(row, weights, new_stage, settings.early_stopping_patience if last_stage else None)
-            if best and trainer.is_global_zero:
-                self.save_model(row)
+            if best:
+                self._write(trainer, lambda: self.save_model(row))
         pl_module.learning_rate.end_epoch(row["valid_loss"], new_stage)
         trainer.should_stop = self.run.stopped_early
+        self._write(trainer, lambda: self._save_progress(trainer, pl_module))
+
+    def _save_progress(self, trainer: Trainer, module: TrainerModule) -> None:
+        parts = {
+            **self.identity,
+            "model": module.model.state_dict(),
+            "optimizer": trainer.optimizers[0].state_dict(),
+            "average": self.average.state(),
+            "learning_rate": module.learning_rate.state(),
+        }
+        save_run(self.folder, self.run, parts)
+        write_metrics(self.folder, self.run.rows)
+
+    @staticmethod
+    def _write(trainer: Trainer, write: Callable[[], None]) -> None:
+        """Lets the first process write; where it cannot, all processes end with the same error, none waits."""
+        text = ""
         if trainer.is_global_zero:
-            parts = {
-                **self.identity,
-                "model": pl_module.model.state_dict(),
-                "optimizer": trainer.optimizers[0].state_dict(),
-                "average": self.average.state(),
-                "learning_rate": pl_module.learning_rate.state(),
-            }
-            save_run(self.folder, self.run, parts)
-            write_metrics(self.folder, self.run.rows)
+            try:
+                write()
+            except LESError as error:
+                text = str(error)
+        text = trainer.strategy.broadcast(text)
+        if text:
+            raise LESError(text)
 
     def _row(self, trainer: Trainer, module: TrainerModule) -> dict[str, Any]:
         """One row of the table; LESError if the training diverged."""

@@ -24,6 +24,7 @@ from les_md import fields
 from les_md.batch import collate
 from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError
+from les_md.files import write_file
 from les_md.model import LESModel
 from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
@@ -37,7 +38,6 @@ from les_md.training.run_state import (
     OUTPUT_FILES,
     RunState,
     load_run,
-    write_file,
     write_metrics,
 )
 from les_md.training.schedule import LearningRate

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from les_md.errors import LESError
+from les_md.files import write_file
 
 FORMAT = "les-md-run"
 FORMAT_VERSION = 1
@@ -69,16 +69,6 @@ class RunState:
             self.n_waited += 1
             self.stopped_early = patience is not None and self.n_waited >= patience
         return best
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, complete or not at all, also if the machine stops right after."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
