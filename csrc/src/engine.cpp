@@ -195,6 +195,14 @@ const Metadata& Engine::metadata() const { return implementation_->metadata; }
 
 namespace {
 
+constexpr const char* out_of_memory = "out of memory in the evaluation; use more MPI ranks or fewer atoms";
+
+/// Whether a message of torch is about memory, of the processor or of a device.
+bool tells_of_memory(const std::string& message) {
+    return message.find("can't allocate memory") != std::string::npos ||
+           message.find("out of memory") != std::string::npos;
+}
+
 /// torch's exceptions carry stack traces; hosts get one line.
 template <class Evaluation>
 const Results& with_one_line_errors(const Evaluation& evaluation) {
@@ -203,10 +211,12 @@ const Results& with_one_line_errors(const Evaluation& evaluation) {
     } catch (const Error&) {
         throw;
     } catch (const c10::Error& error) {
+        if (tells_of_memory(error.what_without_backtrace())) throw Error(out_of_memory);
         throw Error("network evaluation failed: " + first_line(error.what_without_backtrace()));
     } catch (const std::bad_alloc&) {
-        throw Error("out of memory in the evaluation; use more MPI ranks or fewer atoms");
+        throw Error(out_of_memory);
     } catch (const std::exception& error) {
+        if (tells_of_memory(error.what())) throw Error(out_of_memory);
         throw Error("network evaluation failed: " + last_line(error.what()));
     }
 }

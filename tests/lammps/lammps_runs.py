@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -88,8 +89,18 @@ class Lammps:
 
     folder: Path
 
-    def run(self, script: str, ranks: int = 1, arguments: list[str] | None = None, timeout: float = 90.0) -> Outcome:
-        """Runs `script` on `ranks`; a run that does not finish within `timeout` seconds is an error of the test."""
+    def run(
+        self,
+        script: str,
+        ranks: int = 1,
+        arguments: list[str] | None = None,
+        timeout: float = 90.0,
+        address_space: int | None = None,
+    ) -> Outcome:
+        """Runs `script` on `ranks`; a run that does not finish within `timeout` seconds is an error of the test.
+
+        `address_space` limits what each process can allocate, bytes.
+        """
         (self.folder / "in.lammps").write_text(script)
         command = [str(PROGRAMS / "mpiexec"), "-n", str(ranks), str(PROGRAMS / "lmp"), "-in", "in.lammps"]
         process = subprocess.Popen(
@@ -100,6 +111,7 @@ class Lammps:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (address_space or -1, address_space or -1)),
         )
         try:
             output, _ = process.communicate(timeout=timeout)
