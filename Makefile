@@ -17,12 +17,13 @@ TEST_FLAGS ?=
 CPP_FILES = $(shell find csrc lammps_plugin openmm_plugin tests -name '*.cpp' -o -name '*.h')
 SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help env demo test lint format clean FORCE
+.PHONY: help env demo test leaks lint format clean FORCE
 
 help:
 	@echo "make env     environment in $(VENV), with the package and its programs installed"
 	@echo "make demo    the whole path on water: data, training, export, LAMMPS, OpenMM, plots (folder demo/)"
 	@echo "make test    all tests"
+	@echo "make leaks   LAMMPS with plugin and engine built with sanitizers: leaks and memory errors"
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  rewrite the sources as the linters want them"
 	@echo "make clean   remove build/ and the environment"
@@ -34,6 +35,9 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest tests $(TEST_FLAGS)
+
+leaks: env
+	$(BIN)/python tests/lammps/check_leaks.py
 
 # An environment whose making was interrupted has `.unfinished` and is made anew; pip's cache keeps that short.
 $(VENV)/.requirements: requirements-dev.txt
