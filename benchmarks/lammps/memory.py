@@ -27,6 +27,7 @@ WARM_UP = 0.3
 CASES = {
     "run": (100_000, 3000),
     "run_npt": (20_000, 1500),
+    "run_field": (20_000, 1000),
     "short_runs": (1000, 60),
     "styles": (200, 24),
     "clear": (200, 24),
@@ -56,9 +57,10 @@ def measure(folder: Path, case: str, ranks: int, steps: int, control: bool = Fal
     if not (folder / "tiny.les.pt").exists():
         write_model(folder / "tiny.les.pt", "tiny")
         write_box(folder / "atoms.data", lattice(4))
+    keywords = "solver mesh" + (" field 0 0 0.01 current yes" if case.endswith("_field") else "")
     settings = {
-        "kind": case.removesuffix("_npt"), "steps": steps, "every": max(1, steps // 100), "model": "tiny.les.pt",
-        "data": "atoms.data", "keywords": "solver mesh", "pressure": case.endswith("_npt"),
+        "kind": case.removesuffix("_npt").removesuffix("_field"), "steps": steps, "every": max(1, steps // 100),
+        "model": "tiny.les.pt", "data": "atoms.data", "keywords": keywords, "pressure": case.endswith("_npt"),
         "control": control,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))

@@ -60,6 +60,7 @@ def inputs(folder: Path) -> Iterator[tuple[str, str]]:
         "neutral": make_model(long_range=LongRangeSettings(neutrality=True, n_channels=2)),
         "own_cutoff": make_model(long_range=LongRangeSettings(k_cutoff=3.0)),
         "short_range": make_model(),
+        "flux": make_model(long_range=LongRangeSettings(charge_flux=True)),
         "transfers": network_of(load_case("charge_transfers"), "float64"),
     }
     for name, model in models.items():
@@ -83,16 +84,13 @@ def inputs(folder: Path) -> Iterator[tuple[str, str]]:
     transfers = style["transfers"].replace("O H", " ".join(load_case("charge_transfers")["model"]["symbols"][:2]))
     yield "transfers", box["orthogonal"] + transfers + nvt + "run 10\n"
     yield "isolated", box["isolated"] + style["plain"] + nvt + "run 10\nminimize 0 1e-3 5 20\n"
-    yield (
-        "fix_pair",
-        box["orthogonal"]
-        + style["neutral"]
-        + (
-            "fix les all pair 1 les latent_charges 0 potentials 0 q 0\nfix balance all balance 5 1.0 shift xyz 5 1.1\n"
-            + nvt
-            + "run 10\n"
-        ),
-    )
+    rows = "fix les all pair 1 les latent_charges 0 potentials 0 q 0\nfix balance all balance 5 1.0 shift xyz 5 1.1\n"
+    yield "fix_pair", box["orthogonal"] + style["neutral"] + rows + nvt + "run 10\n"
+    wave = "variable wave equal 0.01*cos(step)\n"
+    field = model_script(Path("flux.les.pt"), "field 0 v_wave 0.01 polarization yes current yes")
+    yield "field", box["triclinic"] + wave + field + OUTPUT + nvt + "run 10\n"
+    born = model_script(Path("plain.les.pt"), "field 0.01 0 0 current yes")
+    yield "born", box["triclinic"] + born + "fix les all pair 2 les born_charges 1\n" + nvt + "run 10\n"
     again = "".join(style[name] + "run 2\n" for name in ("plain", "two_layers", "short_range", "plain"))
     yield "styles_again", box["orthogonal"] + nvt + again + "pair_style none\n"
     yield "clear", "clear\n".join(box["orthogonal"] + style["plain"] + nvt + "run 2\n" for _ in range(3))
