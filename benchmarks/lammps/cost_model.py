@@ -97,8 +97,10 @@ def step_of(atoms: float, ranks: int, machine: Machine, model: Model) -> Step:
     side = brick / model.spacing + model.nodes
     brick_points = min(side, points) ** 3
     partners = min(ranks - 1, math.ceil(side * rows_of_ranks / points + 1) * math.ceil(side * columns / points + 1))
-    # a pencil owner hears from the bricks above each other along z, and from those beside it when pencils are thin
-    senders = min(ranks - 1, math.ceil(partners * ranks / max(1, rows_of_ranks * columns)))
+    # a pencil hears from the bricks along z, and from those beside it whose windows reach it
+    apart = brick / model.spacing
+    beside = [math.ceil((points / parts + model.nodes) / apart) + 1 for parts in (rows_of_ranks, columns)]
+    senders = min(ranks - 1, math.ceil(ranks ** (1.0 / 3.0)) * beside[0] * beside[1])
     bricks_bytes = model.channels * model.real_bytes * brick_points
     bricks = 2 * message(model.channels * max(partners, senders), bricks_bytes) if ranks > 1 else 0.0
     # a turn among columns (z to y) and one among rows (y to x), complex, forward and back
