@@ -171,6 +171,16 @@ def test_no_atoms_and_no_neighbours(model):
     assert not alone["forces"].any()
 
 
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_only_ghosts(n_layers):
+    """A domain without atoms of its own."""
+    model = random_model(n_layers=n_layers)
+    vectors = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    results = model(torch.tensor([0, 1]), torch.tensor([[0, 1], [1, 0]]), vectors, 0)
+    assert results["node_energies"].shape == (0,)
+    assert results["latent_charges"].tolist() == [[0.0], [0.0]]
+
+
 def test_patterns_of_contraction():
     # two factors share l = 1 ... l_max indices; three factors of degree <= 3: 211, 321, 222, 332 in degrees
     assert contraction_patterns(2, 3) == [(1,), (2,), (3,)]
