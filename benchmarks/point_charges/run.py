@@ -50,7 +50,7 @@ SIZES = {
 BOX_LENGTH = 16.0  # angstrom
 TEMPERATURE = 3000.0  # K
 MODEL = {"symbols": list(CHARGES), "cutoff": 4.5, "dtype": "float64"}
-TRAINING = {"batch_size": 2, "learning_rate": 0.001, "seed": 1, "device": "cpu"}
+TRAINING = {"batch_size": 2, "optimizer": "adamw", "learning_rate": 0.001, "seed": 1, "device": "cpu"}
 
 
 def sample(folder: Path, n_frames: int, seed: int, size: Size) -> list[Atoms]:

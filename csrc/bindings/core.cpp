@@ -15,8 +15,9 @@
 
 namespace py = pybind11;
 
-void bind_mesh_operator(py::module_& module);  // mesh_operator.cpp
-void bind_solvers(py::module_& module);        // solvers.cpp
+void bind_mesh_operator(py::module_& module);    // mesh_operator.cpp
+void bind_network_kernels(py::module_& module);  // network_kernels.cpp
+void bind_solvers(py::module_& module);          // solvers.cpp
 
 namespace {
 
@@ -175,5 +176,6 @@ PYBIND11_MODULE(_core, module) {
         .def("take_warnings", &les::Engine::take_warnings);
 
     bind_mesh_operator(module);
+    bind_network_kernels(module);
     bind_solvers(module);
 }

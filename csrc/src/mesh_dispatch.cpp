@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "instruction_set.h"
 #include "les/error.h"
 #include "mesh_loops.h"
 
@@ -24,8 +25,6 @@ const MeshLoops<Real>& loops(int nodes);
 
 namespace {
 
-enum class InstructionSet { baseline, avx2, avx512 };
-
 InstructionSet best_of_processor() {
 #ifdef LES_X86_LOOPS
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -36,6 +35,8 @@ InstructionSet best_of_processor() {
 #endif
     return InstructionSet::baseline;
 }
+
+}  // namespace
 
 InstructionSet instruction_set() {
     static const InstructionSet chosen = [] {
@@ -53,8 +54,6 @@ InstructionSet instruction_set() {
     }();
     return chosen;
 }
-
-}  // namespace
 
 const char* mesh_instruction_set() {
     switch (instruction_set()) {

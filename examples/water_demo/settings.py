@@ -57,7 +57,7 @@ MODEL = {
     "dtype": "float32",
 }
 # small steps: the initial fit finds the charges, large steps throw them away before the local part has converged
-TRAINING = {"batch_size": 2, "learning_rate": 0.001, "seed": 1, "device": "cpu"}
+TRAINING = {"batch_size": 2, "optimizer": "adamw", "learning_rate": 0.001, "seed": 1, "device": "cpu"}
 
 FULL = DemoSettings(
     state_points=(

@@ -34,6 +34,7 @@ UNITS = {
     "stress": "eV/angstrom^3",
     "charges": "e",
     "dipole": "e*angstrom",
+    "quadrupole": "e*angstrom^2",
     "born_charges": "e",
 }
 
@@ -80,7 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     charges = [prediction.latent_charges.sum(1) * predictor.charge_scale for prediction in predictions]
     has_charges = predictions[0].latent_charges.shape[1] > 0
     reference_charges = [_label(frame, "charges", options.charges_key, (len(frame.atoms),)) for frame in labelled]
-    dipoles = _dipole_pairs(labelled, charges, options.dipole_key) if has_charges else None
+    dipoles = _moment_pairs(labelled, charges, "dipole", options.dipole_key) if has_charges else None
+    quadrupoles = _moment_pairs(labelled, charges, "quadrupole", options.quadrupole_key) if has_charges else None
     sign = 1.0
     found_charges = [reference for reference in reference_charges if reference is not None]
     if has_charges and len(found_charges) == len(labelled):
@@ -95,6 +97,10 @@ def main(arguments: list[str] | None = None) -> None:
         sets["dipole"] = (dipoles[0], sign * dipoles[1])
     elif options.dipole_key is not None:
         raise LESError(f"no isolated frame has a dipole under `{options.dipole_key}`; check --dipole-key")
+    if quadrupoles is not None:
+        sets["quadrupole"] = (quadrupoles[0], sign * quadrupoles[1])
+    elif options.quadrupole_key is not None:
+        raise LESError(f"no isolated frame has a quadrupole under `{options.quadrupole_key}`; check --quadrupole-key")
     born = None
     if options.born_charges_key is not None and not options.born_charges:
         raise LESError("--born-charges-key needs --born-charges")
@@ -131,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}-key", metavar="KEY", help=f"key of the {name.replace('-', ' ')} in the data")
     parser.add_argument("--charges-key", metavar="KEY", help="key of reference charges (default: charges)")
     parser.add_argument("--dipole-key", metavar="KEY", help="key of dipoles of isolated frames (default: dipole)")
+    parser.add_argument("--quadrupole-key", metavar="KEY", help="key of their quadrupoles (default: quadrupole)")
     parser.add_argument("--born-charges", action="store_true", help="also compute Born effective charges (slower)")
     parser.add_argument("--born-charges-key", metavar="KEY", help="key of reference Born charges, 9 numbers an atom")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -186,18 +193,26 @@ def _common_sign(reference: np.ndarray, predicted: np.ndarray) -> float:
     return -1.0 if float(np.sum(reference * predicted)) < 0 else 1.0
 
 
-def _dipole_pairs(
-    labelled: list[LabelledFrame], charges: list[np.ndarray], key: str | None
+def _moment_pairs(
+    labelled: list[LabelledFrame], charges: list[np.ndarray], name: str, key: str | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Reference and predicted dipole components of the isolated frames that have a label; None if there are none."""
-    references, predicted = [], []
+    """Reference and predicted components of the isolated frames with a label; None if there are none.
+
+    `name` is dipole, sum_i q_i r_i, or quadrupole, sum_i q_i r_i r_i without its trace, to which the size of the
+    electron clouds adds what no charges of atoms give.
+    """
+    references: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
     for frame, charge in zip(labelled, charges, strict=True):
         if is_periodic(frame.atoms):
             continue
-        reference = _label(frame, "dipole", key, (3,))
-        if reference is not None:
-            references.append(reference)
-            predicted.append(charge @ frame.atoms.positions)
+        positions = frame.atoms.positions
+        reference = _label(frame, name, key, (3,) if name == "dipole" else (3, 3))
+        if reference is None:
+            continue
+        moment = charge @ positions if name == "dipole" else np.einsum("i,ia,ib->ab", charge, positions, positions)
+        for values, tensor in ((references, reference), (predicted, moment)):
+            values.append(tensor if name == "dipole" else (tensor - np.trace(tensor) / 3 * np.eye(3)).ravel())
     return (np.hstack(references), np.hstack(predicted)) if references else None
 
 
@@ -221,10 +236,11 @@ def _charge_table(
 def _print(errors: dict[str, Errors], table: list[ElementCharges], sign: float, n_frames: int, model: Path) -> None:
     print(f"{model} on {n_frames} frame{'s' if n_frames != 1 else ''}")
     if errors:
-        print(f"{'':12s} {'RMSE':>10s} {'MAE':>10s} {'largest':>10s}")
+        print(f"{'':12s} {'RMSE':>10s} {'MAE':>10s} {'largest':>10s} {'R2':>9s}")
     for name, error in errors.items():
         values = " ".join(f"{1000 * value:10.4g}" for value in (error.rmse, error.mae, error.largest))
-        print(f"{name:12s} {values}  m{UNITS[name]}")
+        determination = "" if error.r2 is None else f"{error.r2:.5f}"
+        print(f"{name:12s} {values} {determination:>9s}  m{UNITS[name]}")
     if table:
         columns = ["mean", "std", "min", "max"] + ([] if table[0].rmse is None else ["reference_mean", "rmse"])
         headings = {"reference_mean": "reference", "rmse": "RMSE"}
@@ -253,8 +269,8 @@ def _write(
     (folder / "errors.json").write_text(json.dumps(record, indent=2) + "\n")
     with open(folder / "errors.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["quantity", "unit", "rmse", "mae", "largest", "n"])
-        writer.writerows([name, UNITS[name], e.rmse, e.mae, e.largest, e.n] for name, e in errors.items())
+        writer.writerow(["quantity", "unit", "rmse", "mae", "largest", "r2", "n"])
+        writer.writerows([name, UNITS[name], e.rmse, e.mae, e.largest, e.r2, e.n] for name, e in errors.items())
     if table:
         with open(folder / "charges.csv", "w", newline="") as file:
             rows = [asdict(row) for row in table]

@@ -17,8 +17,10 @@ from les_md import fields
 from les_md.batch import AtomsBatch
 from les_md.constants import converged_k_cutoff
 from les_md.ewald import isolated_energy, neutralize, periodic_energy
+from les_md.isolated_sum import isolated_energies
 from les_md.mesh_operator import mesh_energy, plan_mesh
 from les_md.model import LESModel
+from les_md.network import kernels
 from les_md.settings import LongRangeSettings
 
 #: Atoms times channels times wave vectors of one octant, from which `auto` takes the mesh. There, with 192 atoms of
@@ -81,13 +83,17 @@ def long_range_energies(
     k_cutoff = settings.k_cutoff or converged_k_cutoff(settings.smearing)
     n_atoms = batch[fields.N_ATOMS].tolist()
     kernel = (settings.coulomb_constant, settings.remove_self_interaction)
-    energies, used = [], []
+    charges = charges.to(torch.float64)
+    if settings.neutrality:
+        totals = [total_charge_of(settings, total).to(charges.device) for total in batch[fields.TOTAL_CHARGE]]
+        charges = torch.cat([neutralize(q, total) for q, total in zip(charges.split(n_atoms), totals, strict=True)])
+    if kernels.in_use(charges) and not bool(batch[fields.PERIODIC].any()):
+        systems = (batch[fields.SYSTEM_IDX], batch[fields.N_ATOMS])
+        return isolated_energies(charges, batch[fields.POSITIONS], *systems, settings.smearing, *kernel), charges
+    energies = []
     for system, (positions, q) in enumerate(
-        zip(batch[fields.POSITIONS].split(n_atoms), charges.to(torch.float64).split(n_atoms), strict=True)
+        zip(batch[fields.POSITIONS].split(n_atoms), charges.split(n_atoms), strict=True)
     ):
-        if settings.neutrality:
-            target = total_charge_of(settings, batch[fields.TOTAL_CHARGE][system]).to(q.device)
-            q = neutralize(q, target)
         if bool(batch[fields.PERIODIC][system]):
             cell = batch[fields.CELL][system]
             if periodic_sum.takes_mesh(settings, cell, len(q), cell.device.type == "cpu"):
@@ -97,8 +103,7 @@ def long_range_energies(
                 energies.append(periodic_energy(q, positions, cell, settings.smearing, k_cutoff, *kernel))
         else:
             energies.append(isolated_energy(q, positions, settings.smearing, *kernel))
-        used.append(q)
-    return torch.stack(energies), torch.cat(used)
+    return torch.stack(energies), charges
 
 
 def evaluate(

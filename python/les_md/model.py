@@ -63,9 +63,10 @@ class LESModel(nn.Module):
             channels=settings.channels,
             n_embedding=settings.n_embedding,
             n_layers=settings.n_layers,
+            n_messages=settings.n_messages,
         )
-        n_features = self.backbone.n_features
-        self.energy_head = Head(n_types, n_features, settings.hidden, 1)
+        n_features, blocks = self.backbone.n_features, self.backbone.feature_blocks
+        self.energy_head = Head(n_types, n_features, settings.hidden, 1, blocks=blocks)
         if self.charge_flux:
             self.charge_head: nn.Module = NoCharges()
             self.element_charges = ElementCharges(n_types, self.n_channels)
@@ -73,7 +74,7 @@ class LESModel(nn.Module):
                 n_types, n_features, settings.hidden, self.n_channels, settings.cutoff, TRANSFER_RADIAL
             )
         elif self.n_channels > 0:
-            charge_head = Head(n_types, n_features, settings.hidden, self.n_channels, CHARGE_SCALE)
+            charge_head = Head(n_types, n_features, settings.hidden, self.n_channels, CHARGE_SCALE, blocks)
             # E_lr is even in the charges: starting at zero would leave them there
             with torch.no_grad():
                 charge_head.constant.normal_(0.0, 0.3 / CHARGE_SCALE)

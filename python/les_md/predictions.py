@@ -128,18 +128,24 @@ class EnginePredictor:
 
 @dataclass
 class Errors:
-    """Errors of one quantity over all its numbers, in the unit of the quantity."""
+    """Errors of one quantity over all its numbers, in the unit of the quantity.
+
+    `r2` is the coefficient of determination, 1 - mean square error / variance of the reference; None without variance.
+    """
 
     rmse: float
     mae: float
     largest: float
     n: int
+    r2: float | None = None
 
     @classmethod
     def of(cls, predicted: np.ndarray, reference: np.ndarray) -> Errors:
         """Errors of `predicted` against `reference`, arrays of one shape."""
         error = np.abs(np.asarray(predicted, dtype=float) - np.asarray(reference, dtype=float))
-        return cls(math.sqrt(float(np.mean(error**2))), float(error.mean()), float(error.max()), error.size)
+        square, variance = float(np.mean(error**2)), float(np.var(reference))
+        r2 = 1.0 - square / variance if variance > 0.0 else None
+        return cls(math.sqrt(square), float(error.mean()), float(error.max()), error.size, r2)
 
 
 def parity_sets(frames: list[AtomsBatch], predictions: list[Prediction]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

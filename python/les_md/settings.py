@@ -70,6 +70,7 @@ class ModelSettings(Settings):
     )
     n_embedding: int = Field(4, ge=1, description="longest element embedding of the neighbours")
     n_layers: int = Field(1, ge=1, le=4, description="1: strictly local; more: message passing")
+    n_messages: int = Field(8, ge=1, description="numbers that a neighbour passes on to each layer after the first")
     hidden: list[int] = Field(default_factory=lambda: [32, 16], description="widths of the hidden layers of both heads")
     long_range: LongRangeSettings | None = Field(default_factory=LongRangeSettings)
     eps_inf: float = Field(1.0, gt=0, description="q_physical = sqrt(eps_inf) q_latent")
@@ -88,8 +89,8 @@ class ModelSettings(Settings):
     @field_validator("hidden")
     @classmethod
     def _positive_widths(cls, hidden: list[int]) -> list[int]:
-        if any(width < 1 for width in hidden):
-            raise ValueError(f"`hidden` must be widths of at least 1, got {hidden}")
+        if not hidden or any(width < 1 for width in hidden):
+            raise ValueError(f"`hidden` must be one or more widths of at least 1, got {hidden}")
         return hidden
 
     @property

@@ -4,12 +4,16 @@ The coupling coefficients are whole numbers worked out once at construction, so 
 polynomial: a native kernel can run it from the same tables.
 """
 
+import functools
 import itertools
 import math
 from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from les_md.network import kernels
 
 Monomial = tuple[int, int, int]
 
@@ -172,6 +176,8 @@ class Invariants(nn.Module):
             if contraction_patterns(n_factors, l_max)
         )
         self.n_invariants = 1 + sum(len(contraction_patterns(n, l_max)) for n in range(2, body_order))
+        self.l_max = l_max
+        self.body_order = body_order
 
     def forward(self, atomic_basis: Tensor) -> Tensor:
         """`atomic_basis` (n_atoms, n_monomials, channels) -> (n_atoms, n_invariants, channels)."""
@@ -179,3 +185,21 @@ class Invariants(nn.Module):
         for contraction in self.contractions:
             parts.append(contraction(atomic_basis))
         return torch.cat(parts, dim=1)
+
+
+@functools.lru_cache(maxsize=32)
+def invariant_table(l_max: int, body_order: int, dtype: torch.dtype) -> Any:
+    """`Invariants` as one list of terms, for `kernels.invariants`."""
+    module = Invariants(l_max, body_order)
+    terms, weights, invariant = [[0, 1, 0, 0, 0, 0]], [1.0], 1
+    for contraction in module.contractions:
+        assert isinstance(contraction, Contractions)
+        n_factors = contraction.factors.size(0)
+        for row, column in contraction.coefficients.nonzero().tolist():
+            factors = contraction.factors[:, column].tolist()
+            terms.append([invariant + row, n_factors, *factors, *[0] * (4 - n_factors)])
+            weights.append(float(contraction.coefficients[row, column]))
+        invariant += contraction.n_invariants
+    return kernels.polynomial(
+        torch.tensor(terms, dtype=torch.int32), torch.tensor(weights, dtype=dtype), len(monomials(l_max)), invariant
+    )

@@ -13,9 +13,12 @@ class Backbone(nn.Module):
 
     Attributes:
         n_features: length of the feature vector.
+        feature_blocks: lengths of its parts. Those of the first part depend on the edges of their atom alone; left
+            empty, nothing is known about the features.
     """
 
     n_features: int
+    feature_blocks: list[int] = []  # noqa: RUF012 - an attribute of the instance where it matters
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
         """Features of the first `n_centre` atoms.

@@ -9,48 +9,56 @@ import math
 import torch
 from torch import Tensor, nn
 
-from les_md.network.angular import AngularBasis, Invariants, monomials
+from les_md.network import kernels
+from les_md.network.angular import AngularBasis, Invariants, invariant_table, monomials
 from les_md.network.backbone import Backbone, dense_neighbours
 from les_md.network.head import Head
 from les_md.network.radial import RadialBasis
 
 
 class ChannelMixing(nn.Module):
-    """A_{i m c} = sum_s W^{l(m)}_{s c} A_{i s m}: the same linear map for all monomials of one degree.
+    """A_{i m c} = sum_s W^{z_i, l(m)}_{s c} A_{i s m}: one linear map for each element of the centre and degree of m.
 
-    `n_sources` counts radial functions times neighbour embedding. Maps of one degree keep rotations intact.
+    `n_sources` counts neighbour embedding times radial functions, so each channel has a radial function learned for
+    every pair of elements. Maps of one degree keep rotations intact.
     """
 
     weights: Tensor
     degrees: Tensor
 
-    def __init__(self, l_max: int, n_sources: int, channels: int) -> None:
+    def __init__(self, n_types: int, l_max: int, n_sources: int, channels: int) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.randn(l_max + 1, n_sources, channels) / math.sqrt(n_sources))
+        self.weights = nn.Parameter(torch.randn(n_types, l_max + 1, n_sources, channels) / math.sqrt(n_sources))
         self.register_buffer("degrees", torch.tensor([sum(m) for m in monomials(l_max)]))
 
-    def forward(self, sums: Tensor) -> Tensor:
+    def forward(self, sums: Tensor, types: Tensor) -> Tensor:
         """`sums` (n_atoms, n_sources, n_monomials) -> (n_atoms, n_monomials, channels)."""
-        weights = self.weights.index_select(0, self.degrees)
-        return torch.bmm(sums.permute(2, 0, 1), weights).permute(1, 0, 2)
+        weights = self.weights.index_select(1, self.degrees)
+        rows_of_monomials = sums.permute(2, 0, 1)
+        if weights.size(0) == 1:
+            return torch.bmm(rows_of_monomials, weights[0]).permute(1, 0, 2)
+        shape = [sums.size(2), sums.size(0), weights.size(3)]
+        basis = torch.zeros(shape, dtype=sums.dtype, device=sums.device)
+        for element in range(weights.size(0)):
+            atoms = torch.nonzero(types == element).squeeze(1)
+            mixed = torch.bmm(rows_of_monomials.index_select(1, atoms), weights[element])
+            basis = basis.index_copy(1, atoms, mixed)
+        return basis.permute(1, 0, 2)
 
 
 class Layer(nn.Module):
     """One layer: neighbours weighted by their embedding -> atomic basis -> invariants."""
 
-    centre_scale: Tensor
-
     def __init__(
         self, n_types: int, n_embedding: int, n_radial: int, channels: int, l_max: int, body_order: int
     ) -> None:
         super().__init__()
-        self.mixing = ChannelMixing(l_max, n_embedding * n_radial, channels)
-        self.centre_scale = nn.Parameter(1.0 + 0.1 * torch.randn(n_types, channels))
+        self.mixing = ChannelMixing(n_types, l_max, n_embedding * n_radial, channels)
         self.invariants = Invariants(l_max, body_order)
         self.n_features = self.invariants.n_invariants * channels
 
-    def forward(self, types: Tensor, embedding: Tensor, radial: Tensor, angular: Tensor) -> tuple[Tensor, Tensor]:
-        """Atomic basis (n_rows, n_monomials, channels) and features (n_rows, n_features).
+    def forward(self, types: Tensor, embedding: Tensor, radial: Tensor, angular: Tensor) -> Tensor:
+        """Features (n_rows, n_features).
 
         `embedding` (n_rows, slots, n_embedding) of the neighbours, `radial` (n_rows, slots, n_radial), `angular`
         (n_rows, slots, n_monomials); empty slots have radial functions of zero.
@@ -58,8 +66,15 @@ class Layer(nn.Module):
         # A_{i, (b n), m} = sum_j embedding_{j b} R_n(r_ij) Y_m(r_ij)
         sources = (embedding.unsqueeze(-1) * radial.unsqueeze(-2)).flatten(-2)
         sums = torch.bmm(sources.transpose(1, 2), angular)
-        basis = self.mixing(sums) * self.centre_scale.index_select(0, types).unsqueeze(1)
-        return basis, self.invariants(basis).flatten(1)
+        return self.invariants(self.mixing(sums, types)).flatten(1)
+
+    @torch.jit.unused
+    def compiled(self, types: Tensor, embedding: Tensor, radial: Tensor, edge_index: Tensor, vectors: Tensor) -> Tensor:
+        """`forward` by the steps of `kernels`: `embedding` (n_rows, n_embedding), `radial` (n_edges, 2, n_radial)."""
+        l_max, body_order = self.invariants.l_max, self.invariants.body_order
+        sums = kernels.neighbour_sums(vectors, embedding, radial, edge_index, l_max, types.size(0))
+        basis = kernels.mix(sums, self.mixing.weights, types, l_max)
+        return kernels.invariants(basis, invariant_table(l_max, body_order, basis.dtype)).flatten(1)
 
 
 class ClusterExpansion(Backbone):
@@ -81,27 +96,35 @@ class ClusterExpansion(Backbone):
         channels: int,
         n_embedding: int,
         n_layers: int,
+        n_messages: int = 8,
     ) -> None:
         super().__init__()
-        n_embedding = min(n_types, n_embedding)
         self.cutoff = cutoff
         self.n_layers = n_layers
         self.radial = RadialBasis(cutoff, n_radial)
         self.angular = AngularBasis(l_max)
-        embedding = torch.eye(n_types, n_embedding) if n_types <= n_embedding else torch.randn(n_types, n_embedding)
-        self.neighbour_embedding = nn.Parameter(embedding)
+        if n_types <= n_embedding:
+            # the mixing has a weight for each element already
+            n_embedding = n_types
+            self.register_buffer("neighbour_embedding", torch.eye(n_types))
+        else:
+            self.neighbour_embedding = nn.Parameter(torch.randn(n_types, n_embedding))
         self.first_layer = Layer(n_types, n_embedding, n_radial, channels, l_max, body_order)
-        n_features = self.first_layer.n_features
+        self.feature_blocks = [self.first_layer.n_features]
         self.messages = nn.ModuleList()
         self.later_layers = nn.ModuleList()
         for _ in range(1, n_layers):
-            layer = Layer(n_types, n_embedding, n_radial, channels, l_max, body_order)
-            self.messages.append(Head(n_types, n_features, [16], n_embedding))
+            n_features = sum(self.feature_blocks)
+            self.messages.append(Head(n_types, n_features, [32], n_messages, blocks=list(self.feature_blocks)))
+            layer = Layer(n_types, n_messages, n_radial, channels, l_max, body_order)
             self.later_layers.append(layer)
-            n_features += layer.n_features
-        self.n_features = n_features
+            self.feature_blocks.append(layer.n_features)
+        self.n_features = sum(self.feature_blocks)
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript must not compile what is inside
+            if kernels.in_use(edge_vectors):
+                return self.compiled(types, edge_index, edge_vectors, n_centre)
         rows, row_of, n_rows_of = rows_of_layers(edge_index, types.size(0), n_centre, self.n_layers)
         n_rows = n_rows_of[0]
         centre_rows = row_of.index_select(0, edge_index[0])
@@ -126,15 +149,28 @@ class ClusterExpansion(Backbone):
         embedding = self.neighbour_embedding.index_select(
             0, types.index_select(0, neighbours) if n_rows > 0 else neighbours
         )
-        features = self.first_layer(row_types, embedding.view(n_rows, slots, embedding.size(1)), radial, angular)[1]
+        features = self.first_layer(row_types, embedding.view(n_rows, slots, embedding.size(1)), radial, angular)
         for index, (message, layer) in enumerate(zip(self.messages, self.later_layers)):
             messages = message(features, row_types[: features.size(0)])
             n = n_rows_of[index + 1]
             senders = neighbours[: n * slots]
             embedding = messages.index_select(0, row_of.index_select(0, senders) if n > 0 else senders)
-            update = layer(row_types[:n], embedding.view(n, slots, embedding.size(1)), radial[:n], angular[:n])[1]
+            update = layer(row_types[:n], embedding.view(n, slots, embedding.size(1)), radial[:n], angular[:n])
             features = torch.cat([features[:n], update], dim=1)
         return features
+
+    @torch.jit.unused
+    def compiled(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
+        """`forward` by the steps of `kernels`."""
+        radial = self.radial.with_slopes(torch.linalg.vector_norm(edge_vectors.detach(), dim=-1))
+        embedding = self.neighbour_embedding.index_select(0, types)
+        features = self.first_layer.compiled(types, embedding, radial, edge_index, edge_vectors)
+        for message, layer in zip(self.messages, self.later_layers, strict=True):
+            embedding = message(features, types)
+            assert isinstance(layer, Layer)
+            update = layer.compiled(types, embedding, radial, edge_index, edge_vectors)
+            features = torch.cat([features, update], dim=1)
+        return features[:n_centre]
 
 
 def rows_of_layers(edge_index: Tensor, n_all: int, n_centre: int, n_layers: int) -> tuple[Tensor, Tensor, list[int]]:

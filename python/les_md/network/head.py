@@ -20,12 +20,22 @@ class Head(nn.Module):
     one_hot: Tensor  # (n_types, n_types)
 
     def __init__(
-        self, n_types: int, n_features: int, hidden: list[int], n_outputs: int, output_scale: float = 1.0
+        self,
+        n_types: int,
+        n_features: int,
+        hidden: list[int],
+        n_outputs: int,
+        output_scale: float = 1.0,
+        blocks: list[int] | None = None,
     ) -> None:
+        """Features of different `blocks` (their lengths; by default one) are not mixed by the decorrelation."""
         super().__init__()
+        self.blocks = blocks or [n_features]
         widths = [n_features + n_types, *hidden]
         layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise(widths):
+        self.first = nn.Linear(widths[0], widths[1])
+        layers.append(nn.SiLU())
+        for n_in, n_out in itertools.pairwise(widths[1:]):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
         self.perceptron = nn.Sequential(*layers)
         self.output = nn.Linear(widths[-1], n_outputs, bias=False)
@@ -50,11 +60,13 @@ class Head(nn.Module):
                 floor = 0.1 * rows.abs().mean(0) + 1e-3 * features.square().mean().sqrt() + 1e-12
                 self.inverse_scale[element] = 1.0 / torch.maximum(spread, floor)
             scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
-            correlation = scaled.T.double() @ scaled.double() / len(scaled)
-            # C = U diag(v) U^T: U diag(sqrt(v) / (v + floor)) U^T whitens what varies, drops what the data do not show
-            values, directions = torch.linalg.eigh(correlation)
-            weights = values.clamp(min=0.0).sqrt() / (values + WHITENING_FLOOR)
-            self.decorrelation.copy_((directions * weights) @ directions.T)
+            parts = []
+            for block in scaled.double().split(self.blocks, dim=1):
+                # C = U diag(v) U^T: U diag(sqrt(v) / (v + floor)) U^T whitens what varies, drops what does not
+                values, directions = torch.linalg.eigh(block.T @ block / len(block))
+                weights = values.clamp(min=0.0).sqrt() / (values + WHITENING_FLOOR)
+                parts.append((directions * weights) @ directions.T)
+            self.decorrelation.copy_(torch.block_diag(*parts))
 
     def inputs(self, features: Tensor, types: Tensor) -> Tensor:
         """Shifted, scaled and decorrelated features, (n_atoms, n_features)."""
@@ -63,11 +75,17 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, types: Tensor) -> Tensor:
         """`features` (n_atoms, n_features), `types` (n_atoms,) -> (n_atoms, n_outputs)."""
-        inputs = self.inputs(features, types)
+        scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
         element = self.one_hot.index_select(0, types)
-        linear = self.linear(inputs).view(types.size(0), self.one_hot.size(0), self.n_outputs) * element.unsqueeze(2)
-        nonlinear = self.output(self.perceptron(torch.cat([inputs, element], dim=1)))
-        return (linear.sum(1) + self.constant.index_select(0, types) + nonlinear) * self.output_scale
+        n_features = features.size(1)
+        # the decorrelation goes into the weights that follow it: there are fewer of them than atoms
+        weights = torch.cat([self.linear.weight, self.first.weight[:, :n_features]])
+        mixed = torch.matmul(scaled, torch.matmul(self.decorrelation, weights.transpose(0, 1)))
+        n_linear = self.linear.weight.size(0)
+        linear = mixed[:, :n_linear].view(types.size(0), self.one_hot.size(0), self.n_outputs) * element.unsqueeze(2)
+        types_part = torch.matmul(element, self.first.weight[:, n_features:].transpose(0, 1)) + self.first.bias
+        nonlinear = self.perceptron(mixed[:, n_linear:] + types_part)
+        return (linear.sum(1) + self.constant.index_select(0, types) + self.output(nonlinear)) * self.output_scale
 
 
 #: Variance, relative to that of one feature, below which a direction in feature space counts for less and less.

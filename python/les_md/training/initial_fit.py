@@ -16,6 +16,7 @@ from les_md.batch import AtomsBatch
 from les_md.forces import DIRECT_SUM, PeriodicSum, edge_vectors_of, long_range_energies
 from les_md.model import LESModel
 from les_md.network import Head
+from les_md.network.kernels import training_kernels
 from les_md.training.data import LABEL_ENERGY, LABEL_FORCES
 
 #: Equations wanted for every unknown; more frames than this asks for hardly change the fit.
@@ -28,33 +29,48 @@ ENERGY_WEIGHT = 10.0
 #: Ridge of the transfers relative to the mean diagonal: of the many that give the same charges, small ones.
 TRANSFER_RIDGE = 1e-4
 
-#: Columns times edges differentiated at once, some hundred bytes each.
-COLUMN_EDGES = 1_000_000
-
 
 def charge_pairs(n_types: int) -> list[tuple[int, int]]:
     """Pairs a <= b of elements, whose charge products are unknowns."""
     return [(a, b) for a in range(n_types) for b in range(a, n_types)]
 
 
+def n_fitted(model: LESModel) -> int:
+    """Features whose weights are fitted: those of the first layer, whose slopes are cheap, or all of them."""
+    blocks = model.backbone.feature_blocks
+    return blocks[0] if blocks else model.backbone.n_features
+
+
 def short_range_columns(model: LESModel, frame: AtomsBatch) -> tuple[Tensor, Tensor]:
-    """Energy (n_columns,) and forces (n_atoms * 3, n_columns) of each weight and constant of the linear maps."""
+    """Energy (n_columns,) and forces (n_atoms * 3, n_columns) of each weight and constant of the linear maps.
+
+    Columns are (n_types, n_fitted) weights and n_types constants.
+    """
     head = model.energy_head
-    types, positions = frame[fields.TYPES], frame[fields.POSITIONS]
-    features = model.backbone(types, frame[fields.EDGE_INDEX], edge_vectors_of(frame).to(head.mean.dtype), len(types))
-    inputs = head.inputs(features, types)
-    n_types = len(model.settings.symbols)
-    chosen = [types == element for element in range(n_types)]
-    sums = torch.cat([inputs[rows].sum(0) for rows in chosen]).double()
-    constants = torch.stack([rows.sum() for rows in chosen]).double()
-    # as many columns at once as fit into memory
-    width = max(1, COLUMN_EDGES // max(1, frame[fields.EDGE_INDEX].shape[1]))
-    slopes = [
-        torch.autograd.grad(sums, positions, directions, retain_graph=True, is_grads_batched=True)[0]
-        for directions in torch.eye(len(sums), dtype=sums.dtype).split(width)
-    ]
-    forces = -torch.cat(slopes).reshape(len(sums), -1).T
-    return torch.cat([sums.detach(), constants]), torch.cat([forces, forces.new_zeros(len(forces), n_types)], dim=1)
+    types, n_types = frame[fields.TYPES], len(model.settings.symbols)
+    vectors = edge_vectors_of(frame).detach().to(head.mean.dtype).requires_grad_(True)
+    features = model.backbone(types, frame[fields.EDGE_INDEX], vectors, len(types))
+    inputs = head.inputs(features, types)[:, : n_fitted(model)]
+    of_type = torch.nn.functional.one_hot(types, n_types).double()
+    if model.backbone.feature_blocks:
+        # a feature depends on the edges of its atom alone, so one gradient serves the columns of all elements
+        slopes = torch.stack([_slope(column.sum(), vectors) for column in inputs.unbind(1)], dim=-1)
+        of_centre = of_type.index_select(0, frame[fields.EDGE_INDEX][0])
+        slopes = slopes.unsqueeze(2) * of_centre[:, None, :, None]
+    else:
+        sums = (of_type.T.to(inputs.dtype) @ inputs).flatten()
+        slopes = torch.stack([_slope(total, vectors) for total in sums], dim=-1).unflatten(-1, (n_types, -1))
+    # f = -dE/dr, with edge vectors r_j - r_i
+    forces = torch.zeros(len(types), *slopes.shape[1:], dtype=torch.float64)
+    forces.index_add_(0, frame[fields.EDGE_INDEX][0], slopes.double())
+    forces.index_add_(0, frame[fields.EDGE_INDEX][1], slopes.double(), alpha=-1.0)
+    forces = forces.reshape(3 * len(types), -1)
+    energies = torch.cat([(of_type.T @ inputs.detach().double()).flatten(), of_type.sum(0)])
+    return energies, torch.cat([forces, forces.new_zeros(len(forces), n_types)], dim=1)
+
+
+def _slope(total: Tensor, vectors: Tensor) -> Tensor:
+    return torch.autograd.grad(total, vectors, retain_graph=True)[0]
 
 
 def long_range_columns(model: LESModel, frame: AtomsBatch, periodic_sum: PeriodicSum) -> tuple[Tensor, Tensor]:
@@ -123,12 +139,14 @@ def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicS
     head = model.energy_head
     n_types = len(model.settings.symbols)
     energy_scale = float(head.output_scale)
-    n_weights = head.linear.weight.numel() + n_types
+    n_columns = n_fitted(model)
+    n_weights = n_types * (n_columns + 1)
     normal = torch.zeros((), dtype=torch.float64)
     right = torch.zeros((), dtype=torch.float64)
     n_rows = 0
     for frame in frames:
-        rows, values = equations(model, frame, energy_scale, periodic_sum)
+        with training_kernels():
+            rows, values = equations(model, frame, energy_scale, periodic_sum)
         normal, right = normal + rows.T @ rows, right + rows.T @ values
         n_rows += len(rows)
         if n_rows >= EQUATIONS_PER_UNKNOWN * rows.shape[1]:
@@ -140,7 +158,8 @@ def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicS
     if model.settings.long_range is not None:
         charges = element_charges(solution[n_weights:], n_types)
     with torch.no_grad():
-        head.linear.weight.copy_(solution[: n_weights - n_types].view_as(head.linear.weight))
+        head.linear.weight.zero_()
+        head.linear.weight[:, :n_columns] = solution[: n_weights - n_types].view(n_types, n_columns)
         head.constant.copy_(solution[n_weights - n_types : n_weights].view_as(head.constant))
         head.output.weight.zero_()
         if model.charge_flux:

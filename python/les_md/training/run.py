@@ -26,6 +26,7 @@ from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError
 from les_md.files import write_file
 from les_md.model import LESModel
+from les_md.network.kernels import training_kernels
 from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.data import TrainingData
@@ -192,7 +193,8 @@ def _fit(
             enable_model_summary=False,
             callbacks=[average, recorder, Progress(run, counts, training.epochs)],
         )
-        trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=valid_batches)
+        with training_kernels():
+            trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=valid_batches)
 
 
 def _check_output(folder: Path, resume: bool, overwrite: bool) -> None:

@@ -135,9 +135,10 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(2, ge=1, description="frames of one step, over all processes together")
-    learning_rate: float = Field(0.001, gt=0)
+    optimizer: Literal["soap", "adamw"] = "soap"
+    learning_rate: float = Field(0.003, gt=0)
     schedule: ScheduleSettings = ScheduleSettings()
-    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    weight_decay: float = Field(0.0, ge=0, description="part by which a step of learning rate 1 lowers weights")
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")
     early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")

@@ -189,6 +189,26 @@ def test_dipoles_of_isolated_frames(model_file, write_frames, tmp_path):
     assert (dipole["n"], dipole["largest"]) == (9, pytest.approx(0.001, abs=1e-6))
 
 
+def test_quadrupoles_are_compared_without_their_trace(model_file, write_frames, tmp_path, capsys):
+    model = random_model()
+    frames = make_frames(0, 2)
+    expected, references = [], []
+    for frame in frames:
+        moment = np.einsum("i,ia,ib->ab", -physical_charges(model, frame), frame.positions, frame.positions)
+        frame.info["dipole"] = -physical_charges(model, frame) @ frame.positions
+        frame.info["quadrupole"] = moment + 7.0 * np.eye(3)
+        frame.info["quadrupole"][0, 1] += 0.01
+        expected.append(moment - np.trace(moment) / 3 * np.eye(3))
+        references.append(expected[-1] + 0.01 * np.outer([1, 0, 0], [0, 1, 0]))
+    folder = tmp_path / "out"
+    assert main([str(model_file), str(write_frames(frames)), "--output", str(folder)]) == 0
+    error = json.loads((folder / "errors.json").read_text())["errors"]["quadrupole"]
+    assert (error["n"], error["largest"]) == (18, pytest.approx(0.01, abs=1e-6))
+    assert error["rmse"] == pytest.approx(0.01 / 3, abs=1e-6)
+    assert error["r2"] == pytest.approx(1 - (0.01 / 3) ** 2 / np.var(references), abs=1e-6)
+    assert f"{error['r2']:.5f}  me*angstrom^2" in capsys.readouterr().out
+
+
 def test_born_charges_of_an_isolated_system_are_derivatives_of_the_dipole():
     model = random_model(neutrality=True)
     atoms = make_frames(0, 1)[0]
@@ -281,6 +301,7 @@ def test_short_range_model_and_frames_without_labels(write_frames, tmp_path, cap
         (["--energy-key", "none"], "no frame has energy under `none`; check --energy-key"),
         (["--charges-key", "none"], "not every frame has charges under `none`; check --charges-key"),
         (["--dipole-key", "none"], "no isolated frame has a dipole under `none`; check --dipole-key"),
+        (["--quadrupole-key", "none"], "no isolated frame has a quadrupole under `none`; check --quadrupole-key"),
         (["--stress-key", "a", "--virial-key", "b"], "--stress-key and --virial-key exclude each other"),
         (["--total-charge-key", "net"], "--total-charge-key has no effect: the model was trained without neutrality"),
         (["--born-charges-key", "bec"], "--born-charges-key needs --born-charges"),

@@ -37,7 +37,8 @@ def metrics(folder: Path) -> np.ndarray:
 
 
 def test_a_run_on_the_mesh_is_that_with_the_direct_sum(settings, tmp_path, capsys):
-    common = {"epochs": 3, "initial_fit": True, "loss": {"stress": 1.0}}
+    # AdamW follows small differences of the gradients less closely than SOAP
+    common = {"epochs": 3, "initial_fit": True, "loss": {"stress": 1.0}, "optimizer": "adamw", "learning_rate": 1e-3}
     train(settings("direct", long_range_solver="direct", **common))
     assert "periodic frames: direct sum in" in capsys.readouterr().out
     train(settings("mesh", long_range_solver="mesh", long_range_accuracy=1e-6, **common))
