@@ -86,6 +86,7 @@ PYBIND11_MODULE(_openmm, module) {
     module.def("set_particle_symbols", [](Address force, const std::vector<std::string>& symbols) {
         lesForce(force).setParticleSymbols(symbols);
     });
+    bindSetting(module, "particles", &LESForce::getParticles, &LESForce::setParticles);
     module.def("set_periodic",
                [](Address force, bool periodic) { lesForce(force).setUsesPeriodicBoundaryConditions(periodic); });
     bindSetting(module, "device", &LESForce::getDevice, &LESForce::setDevice);

@@ -11,7 +11,7 @@ import torch
 import vesin
 from openmm_systems import KILOJOULE_PER_MOLE_PER_EV, energy_of, make_context, waters
 
-import les_md.openmm
+import les_md
 from les_md.openmm import LESForce
 
 PROGRAM = """
@@ -42,7 +42,7 @@ int main(int, char** arguments) {
 
 
 def test_program_with_the_installed_headers(model_file, tmp_path):
-    package = Path(les_md.openmm.__file__).parent
+    package = Path(les_md.__file__).parent
     openmm_libraries = Path(openmm.version.openmm_library_path)
     libraries = [
         package / "openmm_plugin" / "libOpenMMLES.so",

@@ -14,7 +14,7 @@ import openmm.app
 import pytest
 from openmm_systems import energy_of, make_context, waters
 
-import les_md.openmm
+import les_md
 from les_md.errors import LESError
 from les_md.openmm import LESForce, check_build
 
@@ -47,7 +47,7 @@ def test_particle_without_element(model_file):
     residue = topology.addResidue("HOH", topology.addChain(), "7")
     topology.addAtom("O", openmm.app.element.oxygen, residue)
     topology.addAtom("M", None, residue)
-    with pytest.raises(LESError, match=r"particle 1 \(M of residue HOH 7\) has no element"):
+    with pytest.raises(LESError, match=r"particle 1 \(M of residue HOH 7\) has no element; leave .* with `particles`"):
         LESForce(model_file(), topology)
 
 
@@ -152,7 +152,7 @@ def test_plugin_refuses_another_openmm(tmp_path):
     )
     fake = tmp_path / "libversion.so"
     subprocess.run(["c++", "-shared", "-fPIC", "-o", fake, tmp_path / "openmm_version.cpp"], check=True)
-    plugin = Path(les_md.openmm.__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
+    plugin = Path(les_md.__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
     program = (
         "import openmm\n"
         f"try:\n    openmm.Platform.loadPluginLibrary({str(plugin)!r})\n"

@@ -20,7 +20,7 @@ from les_md.openmm import LESForce
 def make_force(path) -> LESForce:
     force = LESForce(
         path,
-        waters(True).get_chemical_symbols(),
+        waters(True).get_chemical_symbols()[:23],
         threads=1,
         total_charge=1.0,
         solver="mesh",
@@ -31,6 +31,7 @@ def make_force(path) -> LESForce:
         mesh=(20, 24, 30),
         mesh_dtype="float64",
         freeze_k_set=True,
+        particles=[*range(3, 20), 40, 2, 1, 0, 22, 23],
     )
     force.setName("water model")
     force.setForceGroup(3)
@@ -57,6 +58,7 @@ def assert_same(force: LESForce, other: LESForce) -> None:
     assert other.getForceGroup() == force.getForceGroup()
     assert other.usesPeriodicBoundaryConditions() == force.usesPeriodicBoundaryConditions()
     assert other.getParticleSymbols() == force.getParticleSymbols()
+    assert other.getParticles() == force.getParticles()
     assert other.getDevice() == force.getDevice()
     assert other.getThreads() == force.getThreads()
     assert other.getTotalCharge() == force.getTotalCharge()
@@ -72,14 +74,20 @@ def test_xml_keeps_everything(model_file):
     assert_same(force, LESForce.cast(other))
     assert openmm.XmlSerializer.serialize(other) == xml
     assert 'symbols="O H*2 O H*2' in xml
+    assert 'particles="3-19 40 2 1 0 22-23"' in xml
 
 
-def test_xml_of_version_1_is_read_with_the_default_solver(model_file):
+@pytest.mark.parametrize("version", [1, 2])
+def test_xml_of_older_versions_is_read_with_defaults(model_file, version):
     plain = LESForce(model_file(), ["O", "H", "H"])
     assert long_range_settings(plain) == ["auto", 1e-4, "kaiser_bessel", None, None, None, None, False]
+    assert plain.getParticles() is None
     xml = openmm.XmlSerializer.serialize(plain)
-    old = re.sub(r' (solver|accuracy|window|freezeKSet)="[^"]*"', "", xml.replace('version="2"', 'version="1"'))
-    assert "kaiser_bessel" not in old
+    old = xml.replace('version="3"', f'version="{version}"')
+    assert old != xml
+    if version == 1:
+        old = re.sub(r' (solver|accuracy|window|freezeKSet)="[^"]*"', "", old)
+        assert "kaiser_bessel" not in old
     assert_same(plain, LESForce.cast(openmm.XmlSerializer.deserialize(old)))
 
 
@@ -157,13 +165,13 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
         "print(force.getName(), force.getNumParticles())"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "water model 24\n"
+    assert done.stdout == "water model 23\n"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda xml: xml.replace('version="2"', 'version="3"'), "the XML has version 3, this les-md reads up to 2"),
+        (lambda xml: xml.replace('version="3"', 'version="4"'), "the XML has version 4, this les-md reads up to 3"),
         (lambda xml: re.sub(' model="[^"]*"', "", xml), "either `model` or `modelFile`, got none"),
         (lambda xml: xml.replace("<Force ", '<Force modelFile="a" '), "either `model` or `modelFile`, got both"),
         (lambda xml: re.sub(' model="....', ' model="....', xml), "`model` in the XML is not base64"),
@@ -171,10 +179,27 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
         (lambda xml: xml.replace('"sha256:', '"sha256:0'), "`contentHash` of the model in the XML must be sha256:0"),
         (lambda xml: xml.replace("O H*2 O", "O H*two O"), "`symbols` must be symbols or symbol.count, got H.two"),
         (lambda xml: xml.replace("O H*2 O", "O Xe*2 O"), "element Xe is not in model file"),
+        (lambda xml: xml.replace("3-19", "19-3"), "`particles` must be indices or first-last, got 19-3"),
+        (lambda xml: xml.replace("22-23", "22-"), "`particles` must be indices or first-last, got 22-"),
+        (lambda xml: xml.replace("22-23", "22-40"), "`particles` must name each particle once, got 40 twice"),
         (lambda xml: xml.replace("20 24 30", "20 24"), "`mesh` must be three whole numbers, got 20 24"),
         (lambda xml: xml.replace("20 24 30", "20 24 30.5"), "`mesh` must be three whole numbers, got 20 24 30.5"),
     ],
-    ids=["version", "no model", "two models", "base64", "checksum", "hash", "count", "element", "mesh", "mesh number"],
+    ids=[
+        "version",
+        "no model",
+        "two models",
+        "base64",
+        "checksum",
+        "hash",
+        "count",
+        "element",
+        "reversed range",
+        "open range",
+        "repeated particle",
+        "mesh",
+        "mesh number",
+    ],
 )
 def test_damaged_xml_is_refused(model_file, change, message):
     xml = openmm.XmlSerializer.serialize(make_force(model_file(neutrality=True)))

@@ -1,5 +1,5 @@
 // LESForce: a trained LES model as an OpenMM force. It holds the bytes of the exported file, the elements of the
-// particles and how to run the model; the evaluation itself is in internal/LESForceImpl.h.
+// particles it acts on and how to run the model; the evaluation itself is in internal/LESForceImpl.h.
 #pragma once
 
 #include <array>
@@ -18,15 +18,15 @@
 namespace LESPlugin {
 
 /**
- * Energy and forces of all particles of a System from a model file made by les-export. Every particle is an atom of the
- * model. The file is read once, by the constructor. Settings are read when a Context is created: after a change call
- * Context::reinitialize().
+ * Energy and forces of particles of a System, all of them unless setParticles() was called, from a model file made by
+ * les-export. Each of them is an atom of the model; the rest of the System is not seen by it. The file is read once, by
+ * the constructor. Settings are read when a Context is created: after a change call Context::reinitialize().
  */
 class LES_OPENMM_EXPORT LESForce : public OpenMM::Force {
 public:
     /**
      * @param modelFile   path of the exported model, for instance model.les.pt
-     * @param symbols     chemical symbol of every particle of the System
+     * @param symbols     chemical symbol of every particle the force acts on
      * @param periodic    true: periodic in all directions with the box vectors of the Context; false: isolated
      * Throws OpenMMException in one sentence if the file cannot be used or the model does not know an element.
      */
@@ -36,10 +36,17 @@ public:
 
     const les::ModelFile& getModel() const { return *model; }
 
+    /** Number of particles the force acts on. */
     int getNumParticles() const { return static_cast<int>(symbols.size()); }
+    /** Chemical symbols of the particles the force acts on, in the order of getParticles(). */
     const std::vector<std::string>& getParticleSymbols() const { return symbols; }
     /** Throws OpenMMException naming the first element the model does not know. */
     void setParticleSymbols(const std::vector<std::string>& symbols);
+
+    /** Indices in the System of the particles the force acts on; empty: all particles of the System. */
+    const std::vector<int>& getParticles() const { return particles; }
+    /** Throws OpenMMException for a negative or repeated index. */
+    void setParticles(const std::vector<int>& particles);
 
     bool usesPeriodicBoundaryConditions() const override { return periodic; }
     void setUsesPeriodicBoundaryConditions(bool periodic) { this->periodic = periodic; }
@@ -116,6 +123,7 @@ private:
 
     std::shared_ptr<const les::ModelFile> model;
     std::vector<std::string> symbols;
+    std::vector<int> particles;
     bool periodic = true;
     std::string device = "cpu";
     std::optional<int> threads;

@@ -1,6 +1,8 @@
 // LESForce: checks of its settings, and what it reports about a Context, converted to OpenMM's units.
 #include "LESForce.h"
 
+#include <unordered_set>
+
 #include "internal/LESErrors.h"
 #include "internal/LESForceImpl.h"
 #include "internal/LESUnits.h"
@@ -23,6 +25,20 @@ LESForce::LESForce(const les::ModelFile& model, const std::vector<std::string>& 
 void LESForce::setParticleSymbols(const std::vector<std::string>& symbols) {
     checkSymbols(symbols);
     this->symbols = symbols;
+}
+
+void LESForce::setParticles(const std::vector<int>& particles) {
+    std::unordered_set<int> seen;
+    for (const int particle : particles) {
+        if (particle < 0) {
+            throw OpenMMException("LESForce: `particles` must be indices from 0, got " + std::to_string(particle));
+        }
+        if (!seen.insert(particle).second) {
+            throw OpenMMException("LESForce: `particles` must name each particle once, got " +
+                                  std::to_string(particle) + " twice");
+        }
+    }
+    this->particles = particles;
 }
 
 void LESForce::checkSymbols(const std::vector<std::string>& symbols) const {

@@ -2,8 +2,11 @@
 // and takes forces back, so there is no platform code here.
 #include "internal/LESForceImpl.h"
 
+#include <algorithm>
 #include <iostream>
+#include <numeric>
 #include <sstream>
+#include <string>
 #include <utility>
 
 #include "internal/LESErrors.h"
@@ -18,13 +21,6 @@ using OpenMM::Vec3;
 namespace LESPlugin {
 
 namespace {
-
-void toAngstrom(const std::vector<Vec3>& positionsInNm, std::vector<double>& positions) {
-    positions.resize(3 * positionsInNm.size());
-    for (std::size_t i = 0; i < positionsInNm.size(); ++i) {
-        for (int axis = 0; axis < 3; ++axis) positions[3 * i + axis] = positionsInNm[i][axis] * units::angstromPerNm;
-    }
-}
 
 les::Matrix3 cellInAngstrom(ContextImpl& context) {
     Vec3 boxVectors[3];
@@ -42,13 +38,8 @@ LESForceImpl::LESForceImpl(const LESForce& owner)
     : CustomCPPForceImpl(owner), owner(owner), periodic(owner.usesPeriodicBoundaryConditions()) {}
 
 void LESForceImpl::initialize(ContextImpl& context) {
-    const int numParticles = context.getSystem().getNumParticles();
-    if (owner.getNumParticles() != numParticles) {
-        throw OpenMMException("LESForce: the number of symbols must equal the number of particles of the System (" +
-                              std::to_string(numParticles) + "), got " + std::to_string(owner.getNumParticles()) +
-                              " symbols");
-    }
     checkVersions();
+    findParticles(context.getSystem().getNumParticles());
     const PythonLockRelease release;
     withOpenMMErrors([&] {
         const std::vector<int> known = owner.getModel().types_of(owner.getParticleSymbols());
@@ -63,11 +54,34 @@ void LESForceImpl::initialize(ContextImpl& context) {
     CustomCPPForceImpl::initialize(context);
 }
 
+/// The indices of the particles of the model, all of the System unless some were named.
+void LESForceImpl::findParticles(int numParticles) {
+    particles = owner.getParticles();
+    const bool all = particles.empty();
+    if (all) {
+        particles.resize(static_cast<std::size_t>(numParticles));
+        std::iota(particles.begin(), particles.end(), 0);
+    }
+    if (owner.getParticleSymbols().size() != particles.size()) {
+        throw OpenMMException(std::string("LESForce: the number of symbols must equal the number of ") +
+                              (all ? "particles of the System (" : "`particles` (") + std::to_string(particles.size()) +
+                              "), got " + std::to_string(owner.getNumParticles()) + " symbols");
+    }
+    for (const int particle : particles) {
+        if (particle >= numParticles) {
+            throw OpenMMException("LESForce: `particles` must be less than the number of particles of the System (" +
+                                  std::to_string(numParticles) + "), got " + std::to_string(particle));
+        }
+    }
+}
+
 double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>& positions, std::vector<Vec3>& forces) {
     const les::Results& evaluated = evaluate(context, positions);
-    for (std::size_t i = 0; i < positions.size(); ++i) {
+    std::fill(forces.begin(), forces.end(), Vec3());
+    for (std::size_t i = 0; i < particles.size(); ++i) {
         const double* force = &evaluated.forces[3 * i];
-        forces[i] = Vec3(force[0], force[1], force[2]) * units::kJPerMolPerNmPerEVPerAngstrom;
+        forces[static_cast<std::size_t>(particles[i])] =
+            Vec3(force[0], force[1], force[2]) * units::kJPerMolPerNmPerEVPerAngstrom;
     }
     return evaluated.energy() * units::kJPerMolPerEV;
 }
@@ -78,8 +92,16 @@ const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context) {
     return evaluate(context, present);
 }
 
+void LESForceImpl::readPositions(const std::vector<Vec3>& positionsInNm) {
+    present.resize(3 * particles.size());
+    for (std::size_t i = 0; i < particles.size(); ++i) {
+        const Vec3& position = positionsInNm[static_cast<std::size_t>(particles[i])];
+        for (int axis = 0; axis < 3; ++axis) present[3 * i + axis] = position[axis] * units::angstromPerNm;
+    }
+}
+
 const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vector<Vec3>& positionsInNm) {
-    toAngstrom(positionsInNm, present);
+    readPositions(positionsInNm);
     const les::Matrix3 presentCell = periodic ? cellInAngstrom(context) : les::Matrix3{};
     // OpenMM asks for energy and forces of one state in separate calls, and charges may be read in between.
     if (results && present == positions && presentCell == cell) return *results;
@@ -88,7 +110,7 @@ const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vect
     std::swap(positions, present);  // both buffers are kept, so that steps do not allocate
     cell = presentCell;
     les::System system;
-    system.n_local = system.n_all = static_cast<std::int64_t>(positionsInNm.size());
+    system.n_local = system.n_all = static_cast<std::int64_t>(particles.size());
     system.positions = positions.data();
     system.types = types.data();
     system.cell = cell;

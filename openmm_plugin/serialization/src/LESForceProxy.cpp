@@ -1,6 +1,6 @@
-// The XML of a LESForce, version 2: settings as properties, particle symbols with repetitions counted, the model file
-// in base64 with its checksum and content hash, which are checked on reading. Version 1 has no settings of the
-// long-range solver and is read with their defaults.
+// The XML of a LESForce, version 3: settings as properties, particles as ranges and their symbols with repetitions
+// counted, the model file in base64 with its checksum and content hash, which are checked on reading. Version 2 has no
+// `particles` (all of the System), version 1 no settings of the long-range solver either; both are read with defaults.
 #include "LESForceProxy.h"
 
 #include <array>
@@ -22,7 +22,7 @@ namespace LESPlugin {
 
 namespace {
 
-constexpr int newestVersion = 2;
+constexpr int newestVersion = 3;
 
 /// "O H*2 O H*2" for O H H O H H.
 std::string textFromSymbols(const std::vector<std::string>& symbols) {
@@ -53,6 +53,39 @@ std::vector<std::string> symbolsFromText(const std::string& text) {
         symbols.insert(symbols.end(), count, word.substr(0, star));
     }
     return symbols;
+}
+
+/// "0-2 7" for 0 1 2 7.
+std::string textFromParticles(const std::vector<int>& particles) {
+    std::string text;
+    for (std::size_t first = 0, next; first < particles.size(); first = next) {
+        next = first + 1;
+        while (next < particles.size() && particles[next] == particles[next - 1] + 1) ++next;
+        if (!text.empty()) text += ' ';
+        text += std::to_string(particles[first]);
+        if (next - first > 1) text += '-' + std::to_string(particles[next - 1]);
+    }
+    return text;
+}
+
+std::vector<int> particlesFromText(const std::string& text) {
+    std::vector<int> particles;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const char* end = word.data() + word.size();
+        int first = 0, last = 0;
+        auto parsed = std::from_chars(word.data(), end, first);
+        last = first;
+        if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '-') {
+            parsed = std::from_chars(parsed.ptr + 1, end, last);
+        }
+        if (parsed.ec != std::errc() || parsed.ptr != end || first < 0 || last < first) {
+            throw OpenMMException("LESForce: `particles` must be indices or first-last, got " + word);
+        }
+        for (std::int64_t particle = first; particle <= last; ++particle)
+            particles.push_back(static_cast<int>(particle));
+    }
+    return particles;
 }
 
 /// FNV-1a hash of 64 bits: a changed character of the model text would else be a model with another weight.
@@ -134,6 +167,7 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
     node.setStringProperty("symbols", textFromSymbols(force.getParticleSymbols()));
+    if (!force.getParticles().empty()) node.setStringProperty("particles", textFromParticles(force.getParticles()));
     node.setStringProperty("device", force.getDevice());
     if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
@@ -157,6 +191,7 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     });
     force->setForceGroup(node.getIntProperty("forceGroup", 0));
     force->setName(node.getStringProperty("name", force->getName()));
+    force->setParticles(particlesFromText(node.getStringProperty("particles", "")));
     force->setDevice(node.getStringProperty("device", force->getDevice()));
     if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));

@@ -20,11 +20,11 @@ class LES_OPENMM_EXPORT LESForceImpl : public OpenMM::CustomCPPForceImpl {
 public:
     explicit LESForceImpl(const LESForce& owner);
 
-    /** Loads the model; throws OpenMMException if the System has not one particle per symbol. */
+    /** Loads the model; throws OpenMMException if symbols and particles do not fit the System. */
     void initialize(OpenMM::ContextImpl& context) override;
     const OpenMM::Force& getOwner() const override { return owner; }
 
-    /** Energy in kJ/mol; `forces` receives kJ/mol/nm of every particle. */
+    /** Energy in kJ/mol; `forces` receives kJ/mol/nm of every particle of the System. */
     double computeForce(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
                         std::vector<OpenMM::Vec3>& forces) override;
 
@@ -34,13 +34,16 @@ public:
     std::string longRangeDescription() const { return engine->long_range_description(); }
 
 private:
+    void findParticles(int numParticles);
+    void readPositions(const std::vector<OpenMM::Vec3>& positions);
     const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions);
     void printLongRange();
 
     const LESForce& owner;
     const bool periodic;
     std::unique_ptr<les::Engine> engine;
-    bool described = false;  // the long-range sum has been printed
+    bool described = false;      // the long-range sum has been printed
+    std::vector<int> particles;  // (n,), index in the System of every atom of the model
     std::vector<std::int32_t> types;
     std::vector<double> positions;          // (n, 3), angstrom, of `results`
     std::vector<double> present;            // (n, 3), angstrom, of the call under way

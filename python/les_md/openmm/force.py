@@ -1,8 +1,6 @@
-"""LES models in OpenMM: the class `LESForce` for `System.addForce`, and bound modules for OpenMM-Torch's `TorchForce`.
+"""The class `LESForce`: an openmm.Force that evaluates an exported LES model.
 
-The force itself is the C++ class of the plugin libOpenMMLES.so. OpenMM's own classes are wrapped with SWIG; an object
-of ours becomes one of them by way of its XML, and `les_md._openmm` reaches its methods through `int(force.this)`.
-Import this module before XML with a LESForce is deserialised.
+An object of ours becomes one of OpenMM's SWIG classes by way of its XML; its methods are those of the C++ class.
 """
 # ruff: noqa: N802  methods are named as OpenMM names its own
 
@@ -12,82 +10,15 @@ import base64
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-import torch
 
-from les_md.batch import types_of
-from les_md.engine import check_versions, long_range_option
+from les_md.engine import long_range_option
 from les_md.errors import LESError
-from les_md.export import torchscript
-from les_md.model_file import read_record
-
-INSTALL_OPENMM = "run `pip install 'openmm>=8.6,<8.7'`"
-
-
-def check_build(build_info: ModuleType, openmm_version: str, torch_version: str) -> None:
-    """Raises LESError unless OpenMM and torch have the minor versions the plugin was built with.
-
-    Done before the plugin is loaded: with another minor version it would crash instead of failing.
-    """
-    if not build_info.built_with_openmm:
-        raise LESError(f"les-md was built without OpenMM; {INSTALL_OPENMM} and build les-md again")
-    check_versions(build_info.built_with_torch, torch_version, "torch")
-    check_versions(build_info.built_with_openmm, openmm_version, "openmm")
-
-
-def _load_plugin() -> tuple[ModuleType, ModuleType]:
-    """OpenMM and les_md._openmm, with the plugin loaded and its XML proxy registered."""
-    try:
-        import openmm
-        import openmm.unit
-    except ImportError as error:
-        raise LESError(f"OpenMM is not installed; {INSTALL_OPENMM}") from error
-    import les_md._build_info as build_info
-
-    check_build(build_info, openmm.__version__, torch.__version__)
-    plugin = Path(__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
-    if not plugin.is_file():
-        raise LESError(f"the OpenMM plugin {plugin} does not exist; build les-md again with `pip install .`")
-    openmm.Platform.loadPluginLibrary(str(plugin))
-    import les_md._openmm as _openmm
-
-    return openmm, _openmm
-
-
-openmm, _openmm = _load_plugin()
-
-
-def symbols_of_topology(topology: Any) -> list[str]:
-    """Chemical symbols of the atoms of an openmm.app.Topology; raises LESError for a particle that is no atom."""
-    symbols = []
-    for atom in topology.atoms():
-        if atom.element is None:
-            raise LESError(
-                f"particle {atom.index} ({atom.name} of residue {atom.residue.name} {atom.residue.id}) has no element; "
-                "LESForce needs a topology of atoms only, without virtual sites or other extra particles"
-            )
-        symbols.append(atom.element.symbol)
-    return symbols
-
-
-def _symbols_and_periodic(symbols_or_topology: Any, periodic: bool | None) -> tuple[list[str], bool]:
-    """Symbols of the particles, and `periodic` or what follows from the topology's box vectors."""
-    if hasattr(symbols_or_topology, "atoms") and hasattr(symbols_or_topology, "getPeriodicBoxVectors"):
-        has_box = symbols_or_topology.getPeriodicBoxVectors() is not None
-        return symbols_of_topology(symbols_or_topology), has_box if periodic is None else bool(periodic)
-    is_list = isinstance(symbols_or_topology, Iterable) and not isinstance(symbols_or_topology, str | bytes)
-    symbols = list(symbols_or_topology) if is_list else []
-    if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
-        raise LESError(
-            "`symbols_or_topology` must be a list of chemical symbols or an openmm.app.Topology, "
-            f"got {symbols_or_topology!r:.60}"
-        )
-    return symbols, True if periodic is None else bool(periodic)
+from les_md.openmm.plugin import _openmm, openmm
+from les_md.openmm.topology import indices_of, symbols_and_periodic
 
 
 def _context_address(context: Any) -> int:
@@ -107,7 +38,7 @@ def _in_kilojoule_per_mole(value: Any) -> Any:
 
 
 class LESForce(openmm.Force):  # type: ignore[name-defined]
-    """Energy and forces of all particles of a System from an exported LES model.
+    """Energy and forces of particles of a System from an exported LES model.
 
     The model runs on `device` whatever the platform of the Context is. Settings are read when a Context is created:
     after a change call `context.reinitialize(preserveState=True)`. Methods that take a Context evaluate at its present
@@ -118,7 +49,7 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
 
     Args:
         model: path of a file of les-export, or its bytes.
-        symbols_or_topology: chemical symbols of all particles of the System, or its openmm.app.Topology.
+        symbols_or_topology: chemical symbols of the particles the force acts on, or the System's openmm.app.Topology.
         periodic: periodic in all directions with the Context's box vectors, or isolated. None: as the topology, which
             is periodic if it has box vectors; a plain list of symbols is periodic.
         device: "cpu", or "cuda" with a CUDA build.
@@ -134,10 +65,12 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         mesh_dtype: precision of mesh and transforms, "float32" or "float64"; None takes that of the network, or
             float64 where the accuracy needs it.
         freeze_k_set: True keeps the wave vectors of the first box for a model with a `k_cutoff`.
+        particles: indices in the System of the particles the force acts on; None: all of them. The others are not seen
+            by the model and get no force from it.
 
     Raises:
-        LESError: the file or an element cannot be used. Problems that show up with the System, as a wrong number of
-            particles, are raised by openmm.Context as openmm.OpenMMException.
+        LESError: the file, an element or an index cannot be used. Problems that show up with the System, as a wrong
+            number of particles, are raised by openmm.Context as openmm.OpenMMException.
     """
 
     def __init__(
@@ -157,10 +90,13 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         mesh: Iterable[int] | None = None,
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
+        particles: Iterable[int] | None = None,
     ) -> None:
-        symbols, is_periodic = _symbols_and_periodic(symbols_or_topology, periodic)
+        indices = indices_of(particles)
+        symbols, is_periodic = symbols_and_periodic(symbols_or_topology, periodic, indices)
         self.this = _deserialized(_model_attributes(model), is_periodic).this
         self.setParticleSymbols(symbols)
+        self.setParticles(indices)
         self.setDevice(device)
         self.setThreads(threads)
         self.setTotalCharge(total_charge)
@@ -189,16 +125,24 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         return cast
 
     def getNumParticles(self) -> int:
-        """Number of particles the force expects in the System."""
+        """Number of particles the force acts on."""
         return len(self.getParticleSymbols())
 
     def getParticleSymbols(self) -> list[str]:
-        """Chemical symbol of every particle."""
+        """Chemical symbols of the particles the force acts on, in the order of `getParticles`."""
         return list(_openmm.particle_symbols(int(self.this)))
 
     def setParticleSymbols(self, symbols: list[str]) -> None:
         """Sets the chemical symbol of every particle; raises LESError for an element the model does not know."""
         _openmm.set_particle_symbols(int(self.this), list(symbols))
+
+    def getParticles(self) -> list[int] | None:
+        """Indices in the System of the particles the force acts on; None: all of them."""
+        return list(_openmm.particles(int(self.this))) or None
+
+    def setParticles(self, particles: Iterable[int] | None) -> None:
+        """Sets the indices of the particles the force acts on; raises LESError for a negative or repeated index."""
+        _openmm.set_particles(int(self.this), indices_of(particles) or [])
 
     def setUsesPeriodicBoundaryConditions(self, periodic: bool) -> None:
         """Periodic with the Context's box vectors, or isolated."""
@@ -336,27 +280,8 @@ def _model_attributes(model: str | os.PathLike[str] | bytes) -> str:
 
 def _deserialized(model_attributes: str, periodic: bool) -> Any:
     """A new C++ LESForce without particles, wrapped as openmm.Force."""
-    xml = f'<Force type="LESForce" version="2" symbols="" usesPeriodic="{int(periodic)}" {model_attributes}/>'
+    xml = f'<Force type="LESForce" version="3" symbols="" usesPeriodic="{int(periodic)}" {model_attributes}/>'
     try:
         return openmm.XmlSerializer.deserialize(xml)
     except openmm.OpenMMException as error:
         raise LESError(str(error)) from None
-
-
-def torchforce_module(file: str | os.PathLike[str], symbols_or_topology: Any) -> torch.jit.ScriptModule:
-    """The exported `file` bound to an atom list, for `openmmtorch.TorchForce(module)` or `module.save(path)`.
-
-    Its forward(positions, boxvectors=None) takes nm and returns the energy in kJ/mol; it needs none of our libraries.
-    `les-export --atoms` writes a bound file that keeps the record other hosts need.
-
-    Raises:
-        LESError: the file cannot be used, an element is unknown or a particle is no atom.
-    """
-    symbols, _ = _symbols_and_periodic(symbols_or_topology, None)
-    record = read_record(os.fspath(file))
-    types = types_of(symbols, record["symbols"])
-    with torchscript():
-        module = torch.jit.load(os.fspath(file), map_location="cpu")
-    module.bound = True
-    module.bound_types = torch.from_numpy(types)
-    return module
