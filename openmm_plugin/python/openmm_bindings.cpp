@@ -87,6 +87,10 @@ PYBIND11_MODULE(_openmm, module) {
         lesForce(force).setParticleSymbols(symbols);
     });
     bindSetting(module, "particles", &LESForce::getParticles, &LESForce::setParticles);
+    module.def("add_bond", [](Address force, int particle1, int particle2) {
+        return lesForce(force).addBond(particle1, particle2);
+    });
+    module.def("bonds", [](Address force) { return lesForce(force).getBonds(); });
     module.def("set_periodic",
                [](Address force, bool periodic) { lesForce(force).setUsesPeriodicBoundaryConditions(periodic); });
     bindSetting(module, "device", &LESForce::getDevice, &LESForce::setDevice);
@@ -100,6 +104,15 @@ PYBIND11_MODULE(_openmm, module) {
     bindSetting(module, "mesh", &LESForce::getMesh, &LESForce::setMesh);
     bindSetting(module, "mesh_dtype", &LESForce::getMeshDtype, &LESForce::setMeshDtype);
     bindSetting(module, "freeze_k_set", &LESForce::getFreezeKSet, &LESForce::setFreezeKSet);
+    bindSetting(module, "embed_model", &LESForce::getEmbedModel, &LESForce::setEmbedModel);
+    bindSetting(module, "lambda_name", &LESForce::getLambdaName, &LESForce::setLambdaName);
+    bindSetting(module, "default_lambda", &LESForce::getDefaultLambda, &LESForce::setDefaultLambda);
+    module.def("add_energy_parameter_derivative",
+               [](Address force, const std::string& name) { lesForce(force).addEnergyParameterDerivative(name); });
+    module.def("num_energy_parameter_derivatives",
+               [](Address force) { return lesForce(force).getNumEnergyParameterDerivatives(); });
+    module.def("energy_parameter_derivative_name",
+               [](Address force, int index) { return lesForce(force).getEnergyParameterDerivativeName(index); });
     module.def("model_name", [](Address force) { return lesForce(force).getModel().name(); });
     module.def("metadata_json", [](Address force) { return lesForce(force).getModel().metadata().json; });
     module.def("n_channels", [](Address force) { return lesForce(force).getNumChannels(); });

@@ -33,6 +33,11 @@ def make_force(path) -> LESForce:
         freeze_k_set=True,
         particles=[*range(3, 20), 40, 2, 1, 0, 22, 23],
     )
+    force.setLambdaName("coupling")
+    force.setDefaultLambda(0.5)
+    force.addEnergyParameterDerivative("coupling")
+    force.addBond(3, 4)
+    force.addBond(7, 40)
     force.setName("water model")
     force.setForceGroup(3)
     force.setUsesPeriodicBoundaryConditions(False)
@@ -59,6 +64,11 @@ def assert_same(force: LESForce, other: LESForce) -> None:
     assert other.usesPeriodicBoundaryConditions() == force.usesPeriodicBoundaryConditions()
     assert other.getParticleSymbols() == force.getParticleSymbols()
     assert other.getParticles() == force.getParticles()
+    assert other.getBonds() == force.getBonds()
+    assert other.getLambdaName() == force.getLambdaName()
+    assert other.getDefaultLambda() == force.getDefaultLambda()
+    assert other.getNumEnergyParameterDerivatives() == force.getNumEnergyParameterDerivatives()
+    assert other.getEmbedModel() == force.getEmbedModel()
     assert other.getDevice() == force.getDevice()
     assert other.getThreads() == force.getThreads()
     assert other.getTotalCharge() == force.getTotalCharge()
@@ -86,7 +96,7 @@ def test_xml_of_older_versions_is_read_with_defaults(model_file, version):
     old = xml.replace('version="3"', f'version="{version}"')
     assert old != xml
     if version == 1:
-        old = re.sub(r' (solver|accuracy|window|freezeKSet)="[^"]*"', "", old)
+        old = re.sub(r' (lambdaName|defaultLambda|solver|accuracy|window|freezeKSet)="[^"]*"', "", old)
         assert "kaiser_bessel" not in old
     assert_same(plain, LESForce.cast(openmm.XmlSerializer.deserialize(old)))
 
@@ -102,6 +112,42 @@ def test_xml_does_not_need_the_model_file(model_file, tmp_path):
     got = evaluate(make_context(atoms, openmm.XmlSerializer.deserialize(xml)))
     assert got.energy == expected.energy
     np.testing.assert_array_equal(got.forces, expected.forces)
+
+
+def test_xml_may_hold_the_path_of_the_model(model_file, tmp_path):
+    path = tmp_path / "kept & named.les.pt"
+    path.write_bytes(model_file().read_bytes())
+    atoms = waters(True)
+    force = LESForce(path, atoms.get_chemical_symbols(), embed_model=False)
+    xml = openmm.XmlSerializer.serialize(force)
+    assert len(xml) < 2000
+    assert_same(force, LESForce.cast(openmm.XmlSerializer.deserialize(xml)))
+    context = make_context(atoms, force)
+    system = copy.deepcopy(context.getSystem())
+    again = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    again.setPositions(atoms.positions * 0.1)
+    assert energy_of(again) == energy_of(context)
+
+    path.write_bytes(model_file(n_channels=2).read_bytes())
+    with pytest.raises(openmm.OpenMMException, match=r"`contentHash` of model file .*named.les.pt must be sha256:"):
+        openmm.XmlSerializer.deserialize(xml)
+    with pytest.raises(openmm.OpenMMException, match="must be the one the force was made from, got another"):
+        openmm.XmlSerializer.serialize(force)
+    damaged = bytearray(model_file().read_bytes())
+    damaged[len(damaged) // 3] ^= 1  # the record is whole: only the checksum of the bytes can tell
+    path.write_bytes(damaged)
+    with pytest.raises(openmm.OpenMMException, match=r"`modelChecksum` .* written with another file"):
+        openmm.XmlSerializer.deserialize(xml)
+    path.unlink()
+    with pytest.raises(openmm.OpenMMException, match=r"model file .* cannot be read; check the path"):
+        openmm.XmlSerializer.deserialize(xml)
+
+
+def test_model_of_bytes_has_no_path(model_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    force = LESForce(model_file().read_bytes(), ["O", "H", "H"], embed_model=False)
+    with pytest.raises(openmm.OpenMMException, match="model file bytes cannot be read"):
+        openmm.XmlSerializer.serialize(force)
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda force: pickle.loads(pickle.dumps(force))])
@@ -182,6 +228,11 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
         (lambda xml: xml.replace("3-19", "19-3"), "`particles` must be indices or first-last, got 19-3"),
         (lambda xml: xml.replace("22-23", "22-"), "`particles` must be indices or first-last, got 22-"),
         (lambda xml: xml.replace("22-23", "22-40"), "`particles` must name each particle once, got 40 twice"),
+        (lambda xml: xml.replace('p1="7"', 'p1="40"'), "bond must be between two particles .* got 40 and 40"),
+        (
+            lambda xml: re.sub("<Parameter [^>]*/>", '<Parameter name="x"/>', xml),
+            "derivative must be of its global parameter coupling, got x",
+        ),
         (lambda xml: xml.replace("20 24 30", "20 24"), "`mesh` must be three whole numbers, got 20 24"),
         (lambda xml: xml.replace("20 24 30", "20 24 30.5"), "`mesh` must be three whole numbers, got 20 24 30.5"),
     ],
@@ -197,6 +248,8 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
         "reversed range",
         "open range",
         "repeated particle",
+        "bond",
+        "derivative",
         "mesh",
         "mesh number",
     ],

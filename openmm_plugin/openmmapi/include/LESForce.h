@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "internal/LESExport.h"
@@ -47,6 +48,14 @@ public:
     const std::vector<int>& getParticles() const { return particles; }
     /** Throws OpenMMException for a negative or repeated index. */
     void setParticles(const std::vector<int>& particles);
+
+    /**
+     * Declares two particles of the System, wherever the model acts, as parts of one molecule, as Force classes with
+     * bonds do: OpenMM moves a molecule as a whole into the periodic box, and barostats scale it as a whole. There is
+     * no energy in it. A force that is not periodic is one molecule without this.
+     */
+    int addBond(int particle1, int particle2);
+    const std::vector<std::pair<int, int>>& getBonds() const { return bonds; }
 
     bool usesPeriodicBoundaryConditions() const override { return periodic; }
     void setUsesPeriodicBoundaryConditions(bool periodic) { this->periodic = periodic; }
@@ -98,19 +107,40 @@ public:
     bool getFreezeKSet() const { return longRange.freeze_k_set; }
     void setFreezeKSet(bool freeze) { longRange.freeze_k_set = freeze; }
 
-    /** The eight settings above, in the units of the engine. */
+    /** The eight long-range settings above, in the units of the engine. */
     les::LongRangeOptions getLongRangeOptions() const;
+
+    /** True, the default: XML holds the whole model; false: its path, and the file must be the same one on reading. */
+    bool getEmbedModel() const { return embedModel; }
+    void setEmbedModel(bool embed) { embedModel = embed; }
+
+    /** Name of the global parameter of a Context that energy and forces are multiplied by, LESForceLambda by default.
+     */
+    const std::string& getLambdaName() const { return lambdaName; }
+    void setLambdaName(const std::string& name);
+    double getDefaultLambda() const { return defaultLambda; }
+    void setDefaultLambda(double lambda) { defaultLambda = lambda; }
+
+    /**
+     * Asks for the derivative of the energy in a global parameter of this force, for
+     * State::getEnergyParameterDerivatives(). CustomCPPForceImpl has no way to hand it to a GPU, so a Context on
+     * another platform than Reference and CPU refuses it; CustomCVForce gives the derivative there.
+     */
+    void addEnergyParameterDerivative(const std::string& name);
+    int getNumEnergyParameterDerivatives() const { return static_cast<int>(energyParameterDerivatives.size()); }
+    const std::string& getEnergyParameterDerivativeName(int index) const;
 
     /** Charge channels of the model, 0 for a short-range-only model. */
     int getNumChannels() const { return model->metadata().n_channels; }
 
     /** Latent charges (numParticles, numChannels) by rows, in e, at the present positions and box of `context`. */
     std::vector<double> getLatentCharges(OpenMM::Context& context) const;
-    /** Energy of the network with its element offsets in kJ/mol, at the present positions and box of `context`. */
+    /** Energy of the network with its element offsets in kJ/mol, at the present positions and box, for a lambda of 1.
+     */
     double getShortRangeEnergy(OpenMM::Context& context) const;
-    /** Long-range energy in kJ/mol, at the present positions and box of `context`. */
+    /** Long-range energy in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     double getLongRangeEnergy(OpenMM::Context& context) const;
-    /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`. */
+    /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
     /** How the long-range energy is computed at the present positions and box of `context`, in words. */
     std::string getLongRangeDescription(OpenMM::Context& context) const;
@@ -124,12 +154,17 @@ private:
     std::shared_ptr<const les::ModelFile> model;
     std::vector<std::string> symbols;
     std::vector<int> particles;
+    std::vector<std::pair<int, int>> bonds;
     bool periodic = true;
     std::string device = "cpu";
     std::optional<int> threads;
     std::optional<double> totalCharge;
     les::LongRangeOptions longRange;    // without the spacing
     std::optional<double> meshSpacing;  // nm
+    bool embedModel = true;
+    std::string lambdaName = "LESForceLambda";
+    double defaultLambda = 1.0;
+    std::vector<std::string> energyParameterDerivatives;
 };
 
 /** Throws OpenMMException in one sentence unless the loaded OpenMM and torch are those the plugin was built with. */

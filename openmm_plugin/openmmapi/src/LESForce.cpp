@@ -45,6 +45,38 @@ void LESForce::checkSymbols(const std::vector<std::string>& symbols) const {
     withOpenMMErrors([&] { return model->types_of(symbols); });
 }
 
+int LESForce::addBond(int particle1, int particle2) {
+    if (particle1 < 0 || particle2 < 0 || particle1 == particle2) {
+        throw OpenMMException("LESForce: a bond must be between two particles with indices from 0, got " +
+                              std::to_string(particle1) + " and " + std::to_string(particle2));
+    }
+    bonds.emplace_back(particle1, particle2);
+    return static_cast<int>(bonds.size()) - 1;
+}
+
+void LESForce::setLambdaName(const std::string& name) {
+    if (name.empty())
+        throw OpenMMException("LESForce: the name of the parameter that scales the energy must not be empty");
+    lambdaName = name;
+    energyParameterDerivatives.assign(energyParameterDerivatives.size(), name);
+}
+
+void LESForce::addEnergyParameterDerivative(const std::string& name) {
+    if (name != lambdaName) {
+        throw OpenMMException("LESForce: an energy parameter derivative must be of its global parameter " + lambdaName +
+                              ", got " + name);
+    }
+    if (energyParameterDerivatives.empty()) energyParameterDerivatives.push_back(name);
+}
+
+const std::string& LESForce::getEnergyParameterDerivativeName(int index) const {
+    if (index < 0 || index >= getNumEnergyParameterDerivatives()) {
+        throw OpenMMException("LESForce: the index of an energy parameter derivative must be less than " +
+                              std::to_string(getNumEnergyParameterDerivatives()) + ", got " + std::to_string(index));
+    }
+    return energyParameterDerivatives[static_cast<std::size_t>(index)];
+}
+
 les::LongRangeOptions LESForce::getLongRangeOptions() const {
     les::LongRangeOptions options = longRange;
     if (meshSpacing) options.mesh_spacing = *meshSpacing * units::angstromPerNm;

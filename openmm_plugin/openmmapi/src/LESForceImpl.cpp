@@ -3,6 +3,7 @@
 #include "internal/LESForceImpl.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <numeric>
 #include <sstream>
@@ -13,9 +14,11 @@
 #include "internal/LESUnits.h"
 #include "internal/PythonLock.h"
 #include "openmm/System.h"
+#include "openmm/reference/ReferencePlatform.h"
 
 using OpenMM::ContextImpl;
 using OpenMM::OpenMMException;
+using OpenMM::ReferencePlatform;
 using OpenMM::Vec3;
 
 namespace LESPlugin {
@@ -32,14 +35,24 @@ les::Matrix3 cellInAngstrom(ContextImpl& context) {
     return cell;
 }
 
+/// Data of the platforms Reference and CPU, null of others.
+ReferencePlatform::PlatformData* referenceData(ContextImpl& context) {
+    if (!dynamic_cast<const ReferencePlatform*>(&context.getPlatform())) return nullptr;
+    return reinterpret_cast<ReferencePlatform::PlatformData*>(context.getPlatformData());
+}
+
 }  // namespace
 
 LESForceImpl::LESForceImpl(const LESForce& owner)
-    : CustomCPPForceImpl(owner), owner(owner), periodic(owner.usesPeriodicBoundaryConditions()) {}
+    : CustomCPPForceImpl(owner),
+      owner(owner),
+      periodic(owner.usesPeriodicBoundaryConditions()),
+      lambdaName(owner.getLambdaName()) {}
 
 void LESForceImpl::initialize(ContextImpl& context) {
     checkVersions();
     findParticles(context.getSystem().getNumParticles());
+    checkSettings(context);
     const PythonLockRelease release;
     withOpenMMErrors([&] {
         const std::vector<int> known = owner.getModel().types_of(owner.getParticleSymbols());
@@ -75,15 +88,53 @@ void LESForceImpl::findParticles(int numParticles) {
     }
 }
 
+void LESForceImpl::checkSettings(ContextImpl& context) const {
+    for (const auto& [first, second] : owner.getBonds()) {
+        const int numParticles = context.getSystem().getNumParticles();
+        if (std::max(first, second) < numParticles) continue;
+        throw OpenMMException("LESForce: a bond must be between particles of the System (" +
+                              std::to_string(numParticles) + "), got " + std::to_string(first) + " and " +
+                              std::to_string(second));
+    }
+    if (owner.getNumEnergyParameterDerivatives() > 0 && !referenceData(context)) {
+        throw OpenMMException(
+            "LESForce: the derivative in " + lambdaName + " is available on the platforms Reference and CPU, got " +
+            context.getPlatform().getName() + "; put the force into a CustomCVForce to have it there");
+    }
+}
+
+std::map<std::string, double> LESForceImpl::getDefaultParameters() { return {{lambdaName, owner.getDefaultLambda()}}; }
+
+/// Declared bonds; and one molecule of all atoms of an isolated model, which has no periodic images.
+std::vector<std::pair<int, int>> LESForceImpl::getBondedParticles() const {
+    std::vector<std::pair<int, int>> bonds = owner.getBonds();
+    if (!periodic) {
+        for (std::size_t i = 1; i < particles.size(); ++i) bonds.emplace_back(particles[i - 1], particles[i]);
+    }
+    return bonds;
+}
+
+double LESForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
+    const double energy = CustomCPPForceImpl::calcForcesAndEnergy(context, includeForces, includeEnergy, groups);
+    if (owner.getNumEnergyParameterDerivatives() > 0 && (groups & (1 << owner.getForceGroup())) != 0) {
+        (*referenceData(context)->energyParameterDerivatives)[lambdaName] += results->energy() * units::kJPerMolPerEV;
+    }
+    return energy;
+}
+
 double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>& positions, std::vector<Vec3>& forces) {
     const les::Results& evaluated = evaluate(context, positions);
+    const double lambda = context.getParameter(lambdaName);
+    if (!std::isfinite(lambda)) {
+        throw OpenMMException("LESForce: " + lambdaName + " must be a finite number, got " + std::to_string(lambda));
+    }
     std::fill(forces.begin(), forces.end(), Vec3());
     for (std::size_t i = 0; i < particles.size(); ++i) {
         const double* force = &evaluated.forces[3 * i];
         forces[static_cast<std::size_t>(particles[i])] =
-            Vec3(force[0], force[1], force[2]) * units::kJPerMolPerNmPerEVPerAngstrom;
+            Vec3(force[0], force[1], force[2]) * (lambda * units::kJPerMolPerNmPerEVPerAngstrom);
     }
-    return evaluated.energy() * units::kJPerMolPerEV;
+    return lambda * evaluated.energy() * units::kJPerMolPerEV;
 }
 
 const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context) {

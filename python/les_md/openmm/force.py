@@ -1,6 +1,7 @@
 """The class `LESForce`: an openmm.Force that evaluates an exported LES model.
 
-An object of ours becomes one of OpenMM's SWIG classes by way of its XML; its methods are those of the C++ class.
+An object of ours becomes one of OpenMM's SWIG classes by way of its XML; its methods are those of the C++ class, its
+settings are in `les_md.openmm.settings`.
 """
 # ruff: noqa: N802  methods are named as OpenMM names its own
 
@@ -15,9 +16,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from les_md.engine import long_range_option
 from les_md.errors import LESError
 from les_md.openmm.plugin import _openmm, openmm
+from les_md.openmm.settings import LESForceSettings
 from les_md.openmm.topology import indices_of, symbols_and_periodic
 
 
@@ -29,15 +30,11 @@ def _context_address(context: Any) -> int:
     return int(context.this)
 
 
-def _in_nanometre(value: Any) -> Any:
-    return value.value_in_unit(openmm.unit.nanometer) if openmm.unit.is_quantity(value) else value
-
-
 def _in_kilojoule_per_mole(value: Any) -> Any:
     return openmm.unit.Quantity(value, openmm.unit.kilojoule_per_mole)
 
 
-class LESForce(openmm.Force):  # type: ignore[name-defined]
+class LESForce(LESForceSettings):
     """Energy and forces of particles of a System from an exported LES model.
 
     The model runs on `device` whatever the platform of the Context is. Settings are read when a Context is created:
@@ -67,6 +64,7 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         freeze_k_set: True keeps the wave vectors of the first box for a model with a `k_cutoff`.
         particles: indices in the System of the particles the force acts on; None: all of them. The others are not seen
             by the model and get no force from it.
+        embed_model: True: XML holds the whole model; False: its path, and the file must be the same one on reading.
 
     Raises:
         LESError: the file, an element or an index cannot be used. Problems that show up with the System, as a wrong
@@ -91,6 +89,7 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
         particles: Iterable[int] | None = None,
+        embed_model: bool = True,
     ) -> None:
         indices = indices_of(particles)
         symbols, is_periodic = symbols_and_periodic(symbols_or_topology, periodic, indices)
@@ -108,6 +107,7 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         self.setMesh(mesh)
         self.setMeshDtype(mesh_dtype)
         self.setFreezeKSet(freeze_k_set)
+        self.setEmbedModel(embed_model)
 
     @staticmethod
     def isinstance(force: Any) -> bool:
@@ -123,122 +123,6 @@ class LESForce(openmm.Force):  # type: ignore[name-defined]
         cast.this = force.this
         cast._source = force  # keeps a C++ object that `force` owns
         return cast
-
-    def getNumParticles(self) -> int:
-        """Number of particles the force acts on."""
-        return len(self.getParticleSymbols())
-
-    def getParticleSymbols(self) -> list[str]:
-        """Chemical symbols of the particles the force acts on, in the order of `getParticles`."""
-        return list(_openmm.particle_symbols(int(self.this)))
-
-    def setParticleSymbols(self, symbols: list[str]) -> None:
-        """Sets the chemical symbol of every particle; raises LESError for an element the model does not know."""
-        _openmm.set_particle_symbols(int(self.this), list(symbols))
-
-    def getParticles(self) -> list[int] | None:
-        """Indices in the System of the particles the force acts on; None: all of them."""
-        return list(_openmm.particles(int(self.this))) or None
-
-    def setParticles(self, particles: Iterable[int] | None) -> None:
-        """Sets the indices of the particles the force acts on; raises LESError for a negative or repeated index."""
-        _openmm.set_particles(int(self.this), indices_of(particles) or [])
-
-    def setUsesPeriodicBoundaryConditions(self, periodic: bool) -> None:
-        """Periodic with the Context's box vectors, or isolated."""
-        _openmm.set_periodic(int(self.this), bool(periodic))
-
-    def getDevice(self) -> str:
-        """Where the model runs."""
-        return str(_openmm.device(int(self.this)))
-
-    def setDevice(self, device: str) -> None:
-        """Sets where the model runs: "cpu" or "cuda"."""
-        _openmm.set_device(int(self.this), device)
-
-    def getThreads(self) -> int | None:
-        """Threads of the network and the long-range sums; None: torch's setting."""
-        return _openmm.threads(int(self.this))
-
-    def setThreads(self, threads: int | None) -> None:
-        """Sets the threads of the network and the long-range sums."""
-        _openmm.set_threads(int(self.this), threads)
-
-    def getTotalCharge(self) -> float | None:
-        """Total charge per channel in e that replaces the model's own; None: the model's."""
-        return _openmm.total_charge(int(self.this))
-
-    def setTotalCharge(self, total_charge: float | None) -> None:
-        """Sets the total charge per channel in e; only for models that neutralize."""
-        _openmm.set_total_charge(int(self.this), total_charge)
-
-    def getSolver(self) -> str:
-        """How the long-range energy of a periodic system is summed: "auto", "mesh" or "direct"."""
-        return str(_openmm.solver(int(self.this)))
-
-    def setSolver(self, solver: str) -> None:
-        """Sets how the long-range energy of a periodic system is summed."""
-        _openmm.set_solver(int(self.this), long_range_option("solver", solver))
-
-    def getAccuracy(self) -> float:
-        """Rms force error of the mesh over the rms force of the same charges placed at random."""
-        return float(_openmm.accuracy(int(self.this)))
-
-    def setAccuracy(self, accuracy: float) -> None:
-        """Sets the accuracy of the mesh, 1e-8 to 1e-2."""
-        _openmm.set_accuracy(int(self.this), long_range_option("accuracy", accuracy))
-
-    def getWindow(self) -> str:
-        """What spreads charges on the mesh: "kaiser_bessel" or "b_spline"."""
-        return str(_openmm.window(int(self.this)))
-
-    def setWindow(self, window: str) -> None:
-        """Sets what spreads charges on the mesh."""
-        _openmm.set_window(int(self.this), long_range_option("window", window))
-
-    def getInterpolationNodes(self) -> int | None:
-        """Mesh points per axis that one charge is spread on; None: chosen from the accuracy."""
-        return _openmm.interpolation_nodes(int(self.this))
-
-    def setInterpolationNodes(self, interpolation_nodes: int | None) -> None:
-        """Sets the mesh points per axis that one charge is spread on."""
-        value = long_range_option("interpolation_nodes", interpolation_nodes)
-        _openmm.set_interpolation_nodes(int(self.this), value)
-
-    def getMeshSpacing(self) -> Any:
-        """Largest distance of mesh points along a box vector, a Quantity in nm; None: chosen from the accuracy."""
-        spacing = _openmm.mesh_spacing(int(self.this))
-        return None if spacing is None else openmm.unit.Quantity(spacing, openmm.unit.nanometer)
-
-    def setMeshSpacing(self, mesh_spacing: Any) -> None:
-        """Sets the largest distance of mesh points along a box vector, a Quantity or a number in nm."""
-        value = long_range_option("mesh_spacing", _in_nanometre(mesh_spacing))
-        _openmm.set_mesh_spacing(int(self.this), value)
-
-    def getMesh(self) -> tuple[int, int, int] | None:
-        """Mesh points along the box vectors; None: taken from the spacing."""
-        mesh = _openmm.mesh(int(self.this))
-        return None if mesh is None else (mesh[0], mesh[1], mesh[2])
-
-    def setMesh(self, mesh: Iterable[int] | None) -> None:
-        """Sets the three numbers of mesh points along the box vectors."""
-        _openmm.set_mesh(int(self.this), long_range_option("mesh", mesh))
-
-    def getMeshDtype(self) -> str | None:
-        """Precision of mesh and transforms; None: that of the network, or float64 where the accuracy needs it."""
-        return _openmm.mesh_dtype(int(self.this))
-
-    def setMeshDtype(self, mesh_dtype: str | None) -> None:
-        """Sets the precision of mesh and transforms, "float32" or "float64"."""
-        _openmm.set_mesh_dtype(int(self.this), long_range_option("mesh_dtype", mesh_dtype))
-
-    def getFreezeKSet(self) -> bool:
-        """Whether a model with a `k_cutoff` keeps the wave vectors of the first box."""
-        return bool(_openmm.freeze_k_set(int(self.this)))
-
-    def setFreezeKSet(self, freeze_k_set: bool) -> None:
-        """Sets whether a model with a `k_cutoff` keeps the wave vectors of the first box."""
-        _openmm.set_freeze_k_set(int(self.this), long_range_option("freeze_k_set", freeze_k_set))
 
     def getModelName(self) -> str:
         """Path the model was read from."""

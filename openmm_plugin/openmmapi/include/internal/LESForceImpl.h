@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "LESForce.h"
@@ -24,6 +26,11 @@ public:
     void initialize(OpenMM::ContextImpl& context) override;
     const OpenMM::Force& getOwner() const override { return owner; }
 
+    std::map<std::string, double> getDefaultParameters() override;
+    std::vector<std::pair<int, int>> getBondedParticles() const override;
+    double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
+                               int groups) override;
+
     /** Energy in kJ/mol; `forces` receives kJ/mol/nm of every particle of the System. */
     double computeForce(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
                         std::vector<OpenMM::Vec3>& forces) override;
@@ -35,12 +42,14 @@ public:
 
 private:
     void findParticles(int numParticles);
+    void checkSettings(OpenMM::ContextImpl& context) const;
     void readPositions(const std::vector<OpenMM::Vec3>& positions);
     const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions);
     void printLongRange();
 
     const LESForce& owner;
     const bool periodic;
+    const std::string lambdaName;
     std::unique_ptr<les::Engine> engine;
     bool described = false;      // the long-range sum has been printed
     std::vector<int> particles;  // (n,), index in the System of every atom of the model
