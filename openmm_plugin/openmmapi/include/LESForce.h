@@ -18,6 +18,8 @@
 
 namespace LESPlugin {
 
+class LESForceImpl;
+
 /**
  * Energy and forces of particles of a System, all of them unless setParticles() was called, from a model file made by
  * les-export. Each of them is an atom of the model; the rest of the System is not seen by it. The file is read once, by
@@ -122,6 +124,15 @@ public:
     void setDefaultLambda(double lambda) { defaultLambda = lambda; }
 
     /**
+     * Names of the global parameters of a Context that hold an external electric field in kJ/mol/nm/e (1 V/nm
+     * is 96.485): LESForceFieldX, LESForceFieldY, LESForceFieldZ. All LESForces of a System feel the same field.
+     */
+    static const std::array<std::string, 3>& getElectricFieldNames();
+    /** The field of a new Context, zero by default. */
+    const OpenMM::Vec3& getDefaultElectricField() const { return defaultElectricField; }
+    void setDefaultElectricField(const OpenMM::Vec3& field) { defaultElectricField = field; }
+
+    /**
      * Asks for the derivative of the energy in a global parameter of this force, for
      * State::getEnergyParameterDerivatives(). CustomCPPForceImpl has no way to hand it to a GPU, so a Context on
      * another platform than Reference and CPU refuses it; CustomCVForce gives the derivative there.
@@ -140,6 +151,21 @@ public:
     double getShortRangeEnergy(OpenMM::Context& context) const;
     /** Long-range energy in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     double getLongRangeEnergy(OpenMM::Context& context) const;
+    /** Energy in the electric field in kJ/mol, for a lambda of 1; 0 for a model whose periodic polarization is not
+     * known. */
+    double getFieldEnergy(OpenMM::Context& context) const;
+    /** Physical charge of every particle in e, the sum over channels times the record's scale. */
+    std::vector<double> getCharges(OpenMM::Context& context) const;
+    /**
+     * Polarization, or dipole moment, in e nm. Periodic systems need a model with charge transfers. It follows the
+     * atoms through the faces of the box as far as the positions of the Context do.
+     */
+    OpenMM::Vec3 getPolarization(OpenMM::Context& context) const;
+    /** Polarization current sum Z* v in e nm/ps of the present positions and velocities; any model with charges. */
+    OpenMM::Vec3 getPolarizationCurrent(OpenMM::Context& context) const;
+    /** Born effective charges (numParticles, 3, 3) by rows, in e: the derivative of component a of the polarization in
+     *  coordinate b of a particle; any model with charges. */
+    std::vector<double> getBornCharges(OpenMM::Context& context) const;
     /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
     /** How the long-range energy is computed at the present positions and box of `context`, in words. */
@@ -149,6 +175,7 @@ protected:
     OpenMM::ForceImpl* createImpl() const override;
 
 private:
+    LESForceImpl& getImpl(OpenMM::Context& context) const;
     void checkSymbols(const std::vector<std::string>& symbols) const;
 
     std::shared_ptr<const les::ModelFile> model;
@@ -164,6 +191,7 @@ private:
     bool embedModel = true;
     std::string lambdaName = "LESForceLambda";
     double defaultLambda = 1.0;
+    OpenMM::Vec3 defaultElectricField;  // kJ/mol/nm/e
     std::vector<std::string> energyParameterDerivatives;
 };
 

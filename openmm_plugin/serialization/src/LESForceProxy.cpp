@@ -24,6 +24,7 @@ namespace LESPlugin {
 namespace {
 
 constexpr int newestVersion = 3;
+constexpr const char* fieldProperties[] = {"defaultFieldX", "defaultFieldY", "defaultFieldZ"};  // kJ/mol/nm/e
 
 /// "O H*2 O H*2" for O H H O H H.
 std::string textFromSymbols(const std::vector<std::string>& symbols) {
@@ -167,6 +168,9 @@ void readBonds(const SerializationNode& node, LESForce& force) {
 void writeGlobalParameters(const LESForce& force, SerializationNode& node) {
     node.setStringProperty("lambdaName", force.getLambdaName());
     node.setDoubleProperty("defaultLambda", force.getDefaultLambda());
+    for (int axis = 0; axis < 3; ++axis) {
+        node.setDoubleProperty(fieldProperties[axis], force.getDefaultElectricField()[axis]);
+    }
     if (force.getNumEnergyParameterDerivatives() == 0) return;
     SerializationNode& derivatives = node.createChildNode("EnergyParameterDerivatives");
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); ++i) {
@@ -177,6 +181,9 @@ void writeGlobalParameters(const LESForce& force, SerializationNode& node) {
 void readGlobalParameters(const SerializationNode& node, LESForce& force) {
     force.setLambdaName(node.getStringProperty("lambdaName", force.getLambdaName()));
     force.setDefaultLambda(node.getDoubleProperty("defaultLambda", force.getDefaultLambda()));
+    OpenMM::Vec3 field;
+    for (int axis = 0; axis < 3; ++axis) field[axis] = node.getDoubleProperty(fieldProperties[axis], 0.0);
+    force.setDefaultElectricField(field);
     for (const SerializationNode& list : node.getChildren()) {
         if (list.getName() != "EnergyParameterDerivatives") continue;
         for (const SerializationNode& parameter : list.getChildren()) {

@@ -18,8 +18,10 @@ import numpy as np
 
 from les_md.errors import LESError
 from les_md.openmm.plugin import _openmm, openmm
-from les_md.openmm.settings import LESForceSettings
+from les_md.openmm.settings import LESForceSettings, field_in_md_units
 from les_md.openmm.topology import indices_of, symbols_and_periodic
+
+_DIPOLE = openmm.unit.elementary_charge * openmm.unit.nanometer
 
 
 def _context_address(context: Any) -> int:
@@ -135,24 +137,69 @@ class LESForce(LESForceSettings):
 
     def getLatentCharges(self, context: Any) -> np.ndarray:
         """Latent charges (n_atoms, n_channels) in e."""
-        charges: np.ndarray = _openmm.latent_charges(int(self.this), _context_address(context))
+        charges: np.ndarray = _openmm.latent_charges(*self._in(context))
         return charges
 
+    def getCharges(self, context: Any) -> Any:
+        """Physical charges (n_atoms,), a Quantity in e: latent charges summed over channels and scaled."""
+        return openmm.unit.Quantity(_openmm.charges(*self._in(context)), openmm.unit.elementary_charge)
+
+    def getBornCharges(self, context: Any) -> Any:
+        """Born effective charges (n_atoms, 3, 3), a Quantity in e: [i, a, b] is the derivative of component a of the
+        polarization in coordinate b of atom i. The model must have latent charges."""
+        return openmm.unit.Quantity(_openmm.born_charges(*self._in(context)), openmm.unit.elementary_charge)
+
+    def getPolarization(self, context: Any) -> Any:
+        """Polarization, or dipole moment (3,), a Quantity in e nm; periodic systems need a model with `charge_flux`.
+
+        It follows the atoms through the faces of the box as the positions of the Context do. Positions that were put
+        back into the box change it by charges of atoms times box vectors.
+        """
+        return openmm.unit.Quantity(_openmm.polarization(*self._in(context)), _DIPOLE)
+
+    def getPolarizationCurrent(self, context: Any) -> Any:
+        """Rate of the polarization (3,), sum of Born charges times velocities of the Context, a Quantity in e nm/ps.
+
+        The model must have latent charges. One more evaluation, whether energy or forces were asked for or not.
+        """
+        current = _openmm.polarization_current(*self._in(context))
+        return openmm.unit.Quantity(current, _DIPOLE / openmm.unit.picosecond)
+
+    def getFieldEnergy(self, context: Any) -> Any:
+        """Energy in the electric field, a Quantity in kJ/mol, for a lambda of 1; zero where the polarization of a
+        periodic system is not known and the field acts by Born charges."""
+        return _in_kilojoule_per_mole(_openmm.field_energy(*self._in(context)))
+
+    def setElectricField(self, context: Any, field: Any) -> None:
+        """Sets the field that all LESForces of `context` feel.
+
+        Args:
+            field: (3,), a Quantity such as [0.0, 0.0, 0.1] * volt / nanometer, or numbers in kJ/mol/nm/e, which is what
+                the global parameters LESForceFieldX, Y and Z hold: 96.485 for 1 V/nm.
+        """
+        _context_address(context)
+        for name, value in zip(_openmm.electric_field_names(), field_in_md_units(field), strict=True):
+            context.setParameter(name, value)
+
     def getShortRangeEnergy(self, context: Any) -> Any:
-        """Energy of the network with its element offsets, a Quantity in kJ/mol."""
-        return _in_kilojoule_per_mole(_openmm.short_range_energy(int(self.this), _context_address(context)))
+        """Energy of the network with its element offsets, a Quantity in kJ/mol, for a lambda of 1."""
+        return _in_kilojoule_per_mole(_openmm.short_range_energy(*self._in(context)))
 
     def getLongRangeEnergy(self, context: Any) -> Any:
-        """Long-range energy, a Quantity in kJ/mol."""
-        return _in_kilojoule_per_mole(_openmm.long_range_energy(int(self.this), _context_address(context)))
+        """Long-range energy, a Quantity in kJ/mol, for a lambda of 1."""
+        return _in_kilojoule_per_mole(_openmm.long_range_energy(*self._in(context)))
 
     def getVirial(self, context: Any) -> Any:
-        """Virial -dE/d(strain) (3, 3), a Quantity in kJ/mol."""
-        return _in_kilojoule_per_mole(_openmm.virial(int(self.this), _context_address(context)))
+        """Virial -dE/d(strain) (3, 3), a Quantity in kJ/mol, for a lambda of 1."""
+        return _in_kilojoule_per_mole(_openmm.virial(*self._in(context)))
 
     def getLongRangeDescription(self, context: Any) -> str:
         """One line on how the long-range energy is summed: solver, mesh, window, accuracy."""
-        return str(_openmm.long_range_description(int(self.this), _context_address(context)))
+        return str(_openmm.long_range_description(*self._in(context)))
+
+    def _in(self, context: Any) -> tuple[int, int]:
+        """Addresses of the force and of `context` for `les_md._openmm`."""
+        return int(self.this), _context_address(context)
 
 
 def _model_attributes(model: str | os.PathLike[str] | bytes) -> str:

@@ -10,13 +10,39 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from les_md.engine import long_range_option
+from les_md.errors import LESError
 from les_md.openmm.plugin import _openmm, openmm
 from les_md.openmm.topology import indices_of
+
+KILOJOULE_PER_MOLE_PER_EV = 96.48533212331
 
 
 def _in_nanometre(value: Any) -> Any:
     return value.value_in_unit(openmm.unit.nanometer) if openmm.unit.is_quantity(value) else value
+
+
+def field_in_md_units(field: Any) -> list[float]:
+    """Electric field (3,) in kJ/mol/nm/e of a Quantity or of numbers in this unit; LESError for anything else."""
+    unit = openmm.unit
+    try:
+        if unit.is_quantity(field):
+            per_length = unit.volt / unit.nanometer
+            if field.unit.is_compatible(per_length):
+                field = field.value_in_unit(per_length) * np.array(KILOJOULE_PER_MOLE_PER_EV)
+            else:
+                field = field.value_in_unit(unit.kilojoule_per_mole / unit.nanometer / unit.elementary_charge)
+        components = [float(component) for component in field]
+    except (TypeError, ValueError):
+        components = []
+    if len(components) != 3 or not np.isfinite(components).all():
+        raise LESError(
+            "an electric field must be three finite numbers in kJ/mol/nm/e, or a Quantity such as "
+            f"[0.0, 0.0, 0.1] * volt / nanometer, got {field!r:.60}"
+        )
+    return components
 
 
 class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
@@ -174,8 +200,23 @@ class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
         """Sets the value of that parameter in a new Context, 1 by default."""
         _openmm.set_default_lambda(int(self.this), float(value))
 
+    @staticmethod
+    def getElectricFieldNames() -> tuple[str, str, str]:
+        """Names of the global parameters of a Context that hold the electric field in kJ/mol/nm/e."""
+        x, y, z = _openmm.electric_field_names()
+        return x, y, z
+
+    def getDefaultElectricField(self) -> Any:
+        """Field of a new Context (3,), a Quantity in kJ/mol/nm/e."""
+        field = np.array(_openmm.default_electric_field(int(self.this)))
+        return field * (openmm.unit.kilojoule_per_mole / openmm.unit.nanometer / openmm.unit.elementary_charge)
+
+    def setDefaultElectricField(self, field: Any) -> None:
+        """Sets the field of a new Context: a Quantity such as [0, 0, 0.1] * volt / nanometer, or kJ/mol/nm/e."""
+        _openmm.set_default_electric_field(int(self.this), field_in_md_units(field))
+
     def addEnergyParameterDerivative(self, name: str) -> None:
-        """Asks for the derivative of the energy in the global parameter `name` of this force.
+        """Asks for the derivative of the energy in the global parameter `name` of this force: lambda or the field.
 
         `context.getState(parameterDerivatives=True)` has it on the platforms Reference and CPU. On the others a Context
         refuses it: put the force into an openmm.CustomCVForce to have it there.
