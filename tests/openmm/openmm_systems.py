@@ -47,6 +47,8 @@ def make_model(
         long_range=long_range,
     )
     model = LESModel(settings)
+    if charge_flux:
+        model.element_charges.fixed.copy_(torch.tensor([[0.4], [-0.8]]))
     model.set_offsets(torch.tensor([-13.6, -432.5], dtype=torch.float64))
     return model.eval()
 

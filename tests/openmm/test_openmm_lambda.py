@@ -11,6 +11,8 @@ from openmm_systems import energy_of, evaluate, make_context, waters
 from les_md.errors import LESError
 from les_md.openmm import LESForce
 
+NO_FIELD = dict.fromkeys(LESForce.getElectricFieldNames(), 0.0)
+
 
 def derivatives_of(context: openmm.Context, groups: int = -1) -> dict[str, float]:
     """Energy parameter derivatives, kJ/mol."""
@@ -21,7 +23,7 @@ def test_lambda_scales_energy_and_forces(model_file, platform):
     atoms = waters(periodic=True)
     force = LESForce(model_file(), atoms.get_chemical_symbols())
     context = make_context(atoms, force, platform=platform)
-    assert dict(context.getParameters()) == {"LESForceLambda": 1.0}
+    assert dict(context.getParameters()) == {"LESForceLambda": 1.0, **NO_FIELD}
     full, charges = evaluate(context), force.getLatentCharges(context)
     short_range = force.getShortRangeEnergy(context)
     context.setParameter("LESForceLambda", 0.3)
@@ -41,7 +43,7 @@ def test_default_and_name(model_file, platform):
     forces[1].setLambdaName("second_model")
     forces[1].setDefaultLambda(0.25)
     context = make_context(atoms, *forces, platform=platform)
-    assert dict(context.getParameters()) == {"LESForceLambda": 1.0, "second_model": 0.25}
+    assert dict(context.getParameters()) == {"LESForceLambda": 1.0, "second_model": 0.25, **NO_FIELD}
     assert energy_of(context) == pytest.approx(energies[0] + 0.25 * energies[1], rel=1e-12)
 
 
@@ -101,9 +103,21 @@ def test_collective_variable_force_gives_the_derivative(model_file, platform):
     assert slope == pytest.approx(2.0 * energy, rel=1e-6)
 
 
+def test_derivative_on_another_platform(model_file):
+    """Only where there is one, for instance OpenCL."""
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    atoms = waters(periodic=True)
+    for name in set(names) - {"Reference", "CPU"}:
+        force = LESForce(model_file(), atoms.get_chemical_symbols())
+        force.addEnergyParameterDerivative("LESForceLambda")
+        message = f"available on the platforms Reference and CPU, got {name}; put the force into a CustomCVForce"
+        with pytest.raises(openmm.OpenMMException, match=message):
+            make_context(atoms, force, platform=name)
+
+
 def test_derivative_of_another_parameter(model_file):
     force = LESForce(model_file(), ["O", "H", "H"])
-    message = "derivative must be of its global parameter LESForceLambda, got other"
+    message = "derivative must be of one of its global parameters, LESForceLambda and LESForceFieldX, Y, Z, got other"
     with pytest.raises(LESError, match=message):
         force.addEnergyParameterDerivative("other")
     with pytest.raises(LESError, match="index of an energy parameter derivative must be less than 0, got 0"):

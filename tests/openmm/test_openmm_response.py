@@ -120,13 +120,13 @@ def test_polarization_follows_atoms_through_the_box(model_file, platform):
     box and OpenMM wraps them inside."""
     atoms = waters(periodic=True)
     force = LESForce(model_file(charge_flux=True), atoms.get_chemical_symbols(), accuracy=1e-7)
-    context = make_context(atoms, force, platform=platform, integrator=openmm.VerletIntegrator(0.0001))
+    context = make_context(atoms, force, platform=platform, integrator=openmm.VerletIntegrator(0.00002))
     velocities = np.random.default_rng(1).normal(0.0, 0.2, (24, 3))
-    velocities[:, 0] += 40.0  # nm/ps: every atom crosses the box within the run
+    velocities[:, 0] += 600.0  # nm/ps: every atom crosses the box within the run
     context.setVelocities(velocities)
     force.setElectricField(context, FIELD * unit.volt / unit.angstrom)
     times, polarization, current, totals = [], [], [], []
-    for _ in range(200):
+    for _ in range(60):
         context.getIntegrator().step(1)
         state = context.getState(energy=True)
         totals.append((state.getPotentialEnergy() + state.getKineticEnergy()).value_in_unit(unit.kilojoule_per_mole))
@@ -135,11 +135,11 @@ def test_polarization_follows_atoms_through_the_box(model_file, platform):
         current.append(
             force.getPolarizationCurrent(context).value_in_unit(ELEMENTARY * unit.nanometer / unit.picosecond)
         )
-    assert 40.0 * times[-1] > 0.64
+    assert 600.0 * times[-1] > 0.64
     changes = np.diff(polarization, axis=0)
     # velocities of a leapfrog integrator are those between two positions
-    np.testing.assert_allclose(changes, np.array(current)[1:] * 0.0001, rtol=0, atol=0.03 * np.abs(changes).max())
-    assert np.ptp(totals) < 0.5
+    np.testing.assert_allclose(changes, np.array(current)[1:] * 0.00002, rtol=0, atol=0.03 * np.abs(changes).max())
+    assert np.ptp(totals) < 0.02
 
 
 def test_positions_put_back_change_the_polarization_by_whole_charges(model_file):

@@ -121,12 +121,18 @@ void LESForceImpl::checkSettings(ContextImpl& context) const {
     }
     if (owner.getNumEnergyParameterDerivatives() > 0 && !referenceData(context)) {
         throw OpenMMException(
-            "LESForce: the derivative in " + lambdaName + " is available on the platforms Reference and CPU, got " +
-            context.getPlatform().getName() + "; put the force into a CustomCVForce to have it there");
+            "LESForce: energy parameter derivatives are available on the platforms Reference and CPU, got " +
+            context.getPlatform().getName() + "; put the force into a CustomCVForce to have them there");
     }
 }
 
-std::map<std::string, double> LESForceImpl::getDefaultParameters() { return {{lambdaName, owner.getDefaultLambda()}}; }
+std::map<std::string, double> LESForceImpl::getDefaultParameters() {
+    std::map<std::string, double> parameters = {{lambdaName, owner.getDefaultLambda()}};
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        parameters[LESForce::getElectricFieldNames()[axis]] = owner.getDefaultElectricField()[static_cast<int>(axis)];
+    }
+    return parameters;
+}
 
 /// Declared bonds; and one molecule of all atoms of an isolated model, which has no periodic images.
 std::vector<std::pair<int, int>> LESForceImpl::getBondedParticles() const {
