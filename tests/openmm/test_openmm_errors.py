@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +36,48 @@ def test_file_that_is_no_model(tmp_path):
 def test_unknown_element(model_file):
     with pytest.raises(LESError, match=r"element Xe is not in model file .* which knows H O"):
         LESForce(model_file(), ["O", "Xe", "H"])
+
+
+def edited(model: Path, path: Path, edit: Callable[[str, bytes], bytes]) -> Path:
+    """A copy of an exported file with the entries of its archive changed."""
+    with zipfile.ZipFile(model) as source, zipfile.ZipFile(path, "w") as copy:
+        for name in source.namelist():
+            copy.writestr(name, edit(name.split("/", 1)[1], source.read(name)))
+    return path
+
+
+def test_model_of_a_newer_torch(model_file, tmp_path):
+    newer = edited(model_file(), tmp_path / "newer.les.pt", lambda name, data: b"99\n" if name == "version" else data)
+    with pytest.raises(LESError, match=r"model file .*newer\.les\.pt was made with a newer torch than the one in use"):
+        LESForce(newer, ["O", "H", "H"])
+
+
+def test_model_with_operators_of_another_torch(model_file, tmp_path):
+    other = edited(
+        model_file(),
+        tmp_path / "other.les.pt",
+        lambda name, data: data.replace(b"torch.index_select", b"torch.index_gather"),
+    )
+    force = LESForce(other, waters(True).get_chemical_symbols())
+    message = (
+        r"^model file .*other\.les\.pt, made with torch 2\.13\.\S+, cannot be loaded on cpu by torch 2\.13\.\S+; "
+        r"make it again with this torch by `les-export model\.pt` \(Unknown builtin op: aten::index_gather\.\)$"
+    )
+    with pytest.raises(openmm.OpenMMException, match=message):
+        make_context(waters(True), force)
+
+
+@pytest.mark.parametrize("length", [1.5, 2.5, 4.0])
+def test_no_box_is_too_small(model_file, platform, length):
+    """Smaller than the cutoff, and than a molecule: the energy per molecule is that of the repeated box."""
+    atoms = waters(True)[:3]
+    atoms.set_cell(np.diag([length, 6.0, 7.0]))
+    energies = []
+    for repeats in (1, 3):
+        repeated = atoms * (repeats, 1, 1)
+        force = LESForce(model_file(), repeated.get_chemical_symbols(), solver="direct")
+        energies.append(energy_of(make_context(repeated, force, platform=platform)) / repeats)
+    assert energies[0] == pytest.approx(energies[1], rel=1e-9)
 
 
 @pytest.mark.parametrize("symbols", ["OHH", [], [8, 1, 1], None])
