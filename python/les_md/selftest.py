@@ -129,6 +129,7 @@ def check_openmm(check: Check, platform_name: str) -> float:
     """Relative force error of a LESForce on an OpenMM platform."""
     from les_md.openmm import LESForce
     from les_md.openmm.plugin import openmm
+    from les_md.openmm.settings import KILOJOULE_PER_MOLE_PER_EV
 
     unit = openmm.unit
     system = openmm.System()
@@ -140,10 +141,8 @@ def check_openmm(check: Check, platform_name: str) -> float:
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), chosen)
     context.setPositions(check.atoms.positions * 0.1)
     forces = context.getState(forces=True).getForces(asNumpy=True)
-    electronvolt = (1 * unit.elementary_charge * unit.volt * unit.AVOGADRO_CONSTANT_NA).in_units_of(
-        unit.kilojoule_per_mole
-    )
-    return check.error_of(forces.value_in_unit(unit.kilojoule_per_mole / unit.angstrom) / electronvolt._value)
+    in_ev = forces.value_in_unit(unit.kilojoule_per_mole / unit.angstrom) / KILOJOULE_PER_MOLE_PER_EV
+    return check.error_of(in_ev)
 
 
 def openmm_platforms() -> list[str]:

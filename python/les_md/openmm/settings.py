@@ -17,7 +17,8 @@ from les_md.errors import LESError
 from les_md.openmm.plugin import _openmm, openmm
 from les_md.openmm.topology import indices_of
 
-KILOJOULE_PER_MOLE_PER_EV = 96.48533212331
+_EV = 1 * openmm.unit.elementary_charge * openmm.unit.volt * openmm.unit.AVOGADRO_CONSTANT_NA
+KILOJOULE_PER_MOLE_PER_EV: float = _EV.value_in_unit(openmm.unit.kilojoule_per_mole)
 
 
 def _in_nanometre(value: Any) -> Any:
