@@ -24,7 +24,7 @@ def run_example(name: str, model: Path, folder: Path, *arguments: str) -> list[s
 
 
 def test_water_npt(model_file, tmp_path):
-    lines = run_example("water_npt.py", model_file(), tmp_path, "--steps", "200", "--platform", "Reference")
+    lines = run_example("water_npt.py", model_file(), tmp_path, "--steps", "100", "--platform", "Reference")
     assert lines[-1].startswith("mean density of the last four fifths: ")
     assert float(lines[-1].split()[-2]) == pytest.approx(0.96, abs=0.1)  # of the start
     radius, g = np.loadtxt(tmp_path / "rdf.csv", delimiter=",", skiprows=1).T
@@ -40,6 +40,6 @@ def test_water_npt(model_file, tmp_path):
 
 
 def test_water_box(model_file, tmp_path):
-    lines = run_example("water_box.py", model_file(), tmp_path, "--steps", "20", "--platform", "Reference")
+    lines = run_example("water_box.py", model_file(), tmp_path, "--steps", "10", "--platform", "Reference")
     assert len(lines) == 12
-    assert [int(line.split()[0]) for line in lines[1:]] == list(range(0, 22, 2))
+    assert [int(line.split()[0]) for line in lines[1:]] == list(range(11))

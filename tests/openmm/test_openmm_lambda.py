@@ -103,16 +103,18 @@ def test_collective_variable_force_gives_the_derivative(model_file, platform):
     assert slope == pytest.approx(2.0 * energy, rel=1e-6)
 
 
-def test_derivative_on_another_platform(model_file):
-    """Only where there is one, for instance OpenCL."""
-    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+def test_platforms_with_the_derivative(model_file, platform):
     atoms = waters(periodic=True)
-    for name in set(names) - {"Reference", "CPU"}:
-        force = LESForce(model_file(), atoms.get_chemical_symbols())
-        force.addEnergyParameterDerivative("LESForceLambda")
-        message = f"available on the platforms Reference and CPU, got {name}; put the force into a CustomCVForce"
+    force = LESForce(model_file(), atoms.get_chemical_symbols())
+    force.addEnergyParameterDerivative("LESForceLambda")
+    if platform in ("Reference", "CPU"):
+        context = make_context(atoms, force, platform=platform)
+        energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        assert derivatives_of(context)["LESForceLambda"] == pytest.approx(energy, rel=1e-12)
+    else:
+        message = f"available on the platforms Reference and CPU, got {platform}; put the force into a CustomCVForce"
         with pytest.raises(openmm.OpenMMException, match=message):
-            make_context(atoms, force, platform=name)
+            make_context(atoms, force, platform=platform)
 
 
 def test_derivative_of_another_parameter(model_file):
