@@ -29,7 +29,12 @@ std::string record_text(const std::string& bytes, const std::string& name) {
             const auto data = reader->getRecord(record);
             return std::string(static_cast<const char*>(std::get<0>(data).get()), std::get<1>(data));
         }
-    } catch (const std::exception&) {
+    } catch (const std::exception& error) {
+        if (std::string(error.what()).find("maximum supported version") != std::string::npos) {
+            throw Error("model file " + name +
+                        " was made with a newer torch than the one in use; update torch or make the "
+                        "file again with this one by `les-export model.pt`");
+        }
         throw Error("model file " + name + " is not a TorchScript archive; make it with `les-export model.pt`");
     }
     throw Error("model file " + name + " has no LES record; make it with `les-export model.pt`");

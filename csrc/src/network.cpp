@@ -6,7 +6,9 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
+#include <torch/version.h>
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -31,6 +33,14 @@ torch::Device usable_device(const std::string& name) {
         }
     }
     return torch::Device(name);
+}
+
+/// One sentence with the first line of what torch says.
+Error not_loaded(const ModelFile& file, const std::string& device, const std::string& reason) {
+    const std::size_t start = std::min(reason.find_first_not_of(" \n"), reason.size());
+    return Error("model file " + file.name() + ", made with torch " + file.metadata().torch_version +
+                 ", cannot be loaded on " + device + " by torch " TORCH_VERSION "; make it again with this torch by " +
+                 "`les-export model.pt` (" + reason.substr(start, reason.find('\n', start) - start) + ")");
 }
 
 void copy_out(const torch::Tensor& tensor, std::vector<double>& out) {
@@ -95,8 +105,9 @@ Network::Network(const ModelFile& file, const std::string& device) {
     try {
         implementation_ = std::make_unique<Implementation>(file, usable);
     } catch (const c10::Error& error) {
-        throw Error("model file " + file.name() + " cannot be loaded on " + device + ": " +
-                    error.what_without_backtrace());
+        throw not_loaded(file, device, error.what_without_backtrace());
+    } catch (const std::exception& error) {  // TorchScript of an operator this torch does not have
+        throw not_loaded(file, device, error.what());
     }
 }
 Network::~Network() = default;

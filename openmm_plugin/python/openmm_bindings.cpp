@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -44,6 +45,27 @@ py::array_t<double> latentCharges(Address force, Address context) {
     py::array_t<double> result({source.getNumParticles(), source.getNumChannels()});
     std::copy(charges.begin(), charges.end(), result.mutable_data());
     return result;
+}
+
+py::array_t<double> charges(Address force, Address context) {
+    const LESForce& source = lesForce(force);
+    const std::vector<double> values = evaluated([&] { return source.getCharges(contextAt(context)); });
+    return py::array_t<double>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::array_t<double> bornCharges(Address force, Address context) {
+    const LESForce& source = lesForce(force);
+    const std::vector<double> values = evaluated([&] { return source.getBornCharges(contextAt(context)); });
+    return py::array_t<double>({source.getNumParticles(), 3, 3}, values.data());
+}
+
+/// (3,) of a method that returns a vector.
+template <OpenMM::Vec3 (LESForce::*get)(OpenMM::Context&) const>
+py::array_t<double> vectorOf(Address force, Address context) {
+    const LESForce& source = lesForce(force);
+    const OpenMM::Vec3 vector = evaluated([&] { return (source.*get)(contextAt(context)); });
+    const std::array<double, 3> components = {vector[0], vector[1], vector[2]};
+    return py::array_t<double>(3, components.data());
 }
 
 py::array_t<double> virial(Address force, Address context) {
@@ -86,6 +108,11 @@ PYBIND11_MODULE(_openmm, module) {
     module.def("set_particle_symbols", [](Address force, const std::vector<std::string>& symbols) {
         lesForce(force).setParticleSymbols(symbols);
     });
+    bindSetting(module, "particles", &LESForce::getParticles, &LESForce::setParticles);
+    module.def("add_bond", [](Address force, int particle1, int particle2) {
+        return lesForce(force).addBond(particle1, particle2);
+    });
+    module.def("bonds", [](Address force) { return lesForce(force).getBonds(); });
     module.def("set_periodic",
                [](Address force, bool periodic) { lesForce(force).setUsesPeriodicBoundaryConditions(periodic); });
     bindSetting(module, "device", &LESForce::getDevice, &LESForce::setDevice);
@@ -99,11 +126,32 @@ PYBIND11_MODULE(_openmm, module) {
     bindSetting(module, "mesh", &LESForce::getMesh, &LESForce::setMesh);
     bindSetting(module, "mesh_dtype", &LESForce::getMeshDtype, &LESForce::setMeshDtype);
     bindSetting(module, "freeze_k_set", &LESForce::getFreezeKSet, &LESForce::setFreezeKSet);
+    bindSetting(module, "embed_model", &LESForce::getEmbedModel, &LESForce::setEmbedModel);
+    bindSetting(module, "lambda_name", &LESForce::getLambdaName, &LESForce::setLambdaName);
+    bindSetting(module, "default_lambda", &LESForce::getDefaultLambda, &LESForce::setDefaultLambda);
+    module.def("electric_field_names", &LESForce::getElectricFieldNames);
+    module.def("default_electric_field", [](Address force) {
+        const OpenMM::Vec3 field = lesForce(force).getDefaultElectricField();
+        return std::array<double, 3>{field[0], field[1], field[2]};
+    });
+    module.def("set_default_electric_field", [](Address force, const std::array<double, 3>& field) {  // kJ/mol/nm/e
+        lesForce(force).setDefaultElectricField({field[0], field[1], field[2]});
+    });
+    module.def("add_energy_parameter_derivative",
+               [](Address force, const std::string& name) { lesForce(force).addEnergyParameterDerivative(name); });
+    module.def("num_energy_parameter_derivatives",
+               [](Address force) { return lesForce(force).getNumEnergyParameterDerivatives(); });
+    module.def("energy_parameter_derivative_name",
+               [](Address force, int index) { return lesForce(force).getEnergyParameterDerivativeName(index); });
     module.def("model_name", [](Address force) { return lesForce(force).getModel().name(); });
     module.def("metadata_json", [](Address force) { return lesForce(force).getModel().metadata().json; });
     module.def("n_channels", [](Address force) { return lesForce(force).getNumChannels(); });
 
     module.def("latent_charges", &latentCharges, "(n_atoms, n_channels), e");
+    module.def("charges", &charges, "(n_atoms,), e");
+    module.def("born_charges", &bornCharges, "(n_atoms, 3, 3), e");
+    module.def("polarization", &vectorOf<&LESForce::getPolarization>, "(3,), e nm");
+    module.def("polarization_current", &vectorOf<&LESForce::getPolarizationCurrent>, "(3,), e nm/ps");
     module.def("virial", &virial, "(3, 3), -dE/d(strain), kJ/mol");
     module.def(
         "short_range_energy",
@@ -115,6 +163,12 @@ PYBIND11_MODULE(_openmm, module) {
         "long_range_energy",
         [](Address force, Address context) {
             return evaluated([&] { return lesForce(force).getLongRangeEnergy(contextAt(context)); });
+        },
+        "kJ/mol");
+    module.def(
+        "field_energy",
+        [](Address force, Address context) {
+            return evaluated([&] { return lesForce(force).getFieldEnergy(contextAt(context)); });
         },
         "kJ/mol");
     module.def("long_range_description", [](Address force, Address context) {

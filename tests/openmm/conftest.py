@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import openmm
 import pytest
 import torch
 from openmm_systems import make_model
@@ -40,6 +42,14 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture(params=["Reference", "CPU"])
+@pytest.fixture(params=os.environ.get("LES_OPENMM_PLATFORMS", "Reference CPU").split())
 def platform(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    """Reference and CPU, or those of LES_OPENMM_PLATFORMS, for instance "OpenCL" where there is a device.
+
+    Other platforms run in double precision, which the tolerances of the tests are for.
+    """
+    name = str(request.param)
+    chosen = openmm.Platform.getPlatformByName(name)
+    if "Precision" in chosen.getPropertyNames():
+        chosen.setPropertyDefaultValue("Precision", "double")
+    return name

@@ -22,13 +22,19 @@ TRICLINIC_CELL = np.array([[6.4, 0.0, 0.0], [1.1, 6.2, 0.0], [-0.9, 1.3, 6.3]])
 
 
 def make_model(
-    dtype: str = "float64", n_channels: int = 1, neutrality: bool = False, k_cutoff: float | None = None
+    dtype: str = "float64",
+    n_channels: int = 1,
+    neutrality: bool = False,
+    k_cutoff: float | None = None,
+    charge_flux: bool = False,
 ) -> LESModel:
     """A small model of H and O with random weights and element offsets."""
     torch.manual_seed(3)
     long_range = None
     if n_channels:
-        long_range = LongRangeSettings(n_channels=n_channels, neutrality=neutrality, k_cutoff=k_cutoff)
+        long_range = LongRangeSettings(
+            n_channels=n_channels, neutrality=neutrality, k_cutoff=k_cutoff, charge_flux=charge_flux
+        )
     settings = ModelSettings(
         symbols=["H", "O"],
         cutoff=4.0,
@@ -41,6 +47,8 @@ def make_model(
         long_range=long_range,
     )
     model = LESModel(settings)
+    if charge_flux:
+        model.element_charges.fixed.copy_(torch.tensor([[0.4], [-0.8]]))
     model.set_offsets(torch.tensor([-13.6, -432.5], dtype=torch.float64))
     return model.eval()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +16,7 @@ import openmm.app
 import pytest
 from openmm_systems import energy_of, make_context, waters
 
-import les_md.openmm
+import les_md
 from les_md.errors import LESError
 from les_md.openmm import LESForce, check_build
 
@@ -36,6 +38,48 @@ def test_unknown_element(model_file):
         LESForce(model_file(), ["O", "Xe", "H"])
 
 
+def edited(model: Path, path: Path, edit: Callable[[str, bytes], bytes]) -> Path:
+    """A copy of an exported file with the entries of its archive changed."""
+    with zipfile.ZipFile(model) as source, zipfile.ZipFile(path, "w") as copy:
+        for name in source.namelist():
+            copy.writestr(name, edit(name.split("/", 1)[1], source.read(name)))
+    return path
+
+
+def test_model_of_a_newer_torch(model_file, tmp_path):
+    newer = edited(model_file(), tmp_path / "newer.les.pt", lambda name, data: b"99\n" if name == "version" else data)
+    with pytest.raises(LESError, match=r"model file .*newer\.les\.pt was made with a newer torch than the one in use"):
+        LESForce(newer, ["O", "H", "H"])
+
+
+def test_model_with_operators_of_another_torch(model_file, tmp_path):
+    other = edited(
+        model_file(),
+        tmp_path / "other.les.pt",
+        lambda name, data: data.replace(b"torch.index_select", b"torch.index_gather"),
+    )
+    force = LESForce(other, waters(True).get_chemical_symbols())
+    message = (
+        r"^model file .*other\.les\.pt, made with torch 2\.13\.\S+, cannot be loaded on cpu by torch 2\.13\.\S+; "
+        r"make it again with this torch by `les-export model\.pt` \(Unknown builtin op: aten::index_gather\.\)$"
+    )
+    with pytest.raises(openmm.OpenMMException, match=message):
+        make_context(waters(True), force)
+
+
+@pytest.mark.parametrize("length", [1.5, 2.5, 4.0])
+def test_no_box_is_too_small(model_file, platform, length):
+    """Smaller than the cutoff, and than a molecule: the energy per molecule is that of the repeated box."""
+    atoms = waters(True)[:3]
+    atoms.set_cell(np.diag([length, 6.0, 7.0]))
+    energies = []
+    for repeats in (1, 3):
+        repeated = atoms * (repeats, 1, 1)
+        force = LESForce(model_file(), repeated.get_chemical_symbols(), solver="direct")
+        energies.append(energy_of(make_context(repeated, force, platform=platform)) / repeats)
+    assert energies[0] == pytest.approx(energies[1], rel=1e-9)
+
+
 @pytest.mark.parametrize("symbols", ["OHH", [], [8, 1, 1], None])
 def test_symbols_of_the_wrong_kind(model_file, symbols):
     with pytest.raises(LESError, match="`symbols_or_topology` must be a list of chemical symbols or"):
@@ -47,7 +91,7 @@ def test_particle_without_element(model_file):
     residue = topology.addResidue("HOH", topology.addChain(), "7")
     topology.addAtom("O", openmm.app.element.oxygen, residue)
     topology.addAtom("M", None, residue)
-    with pytest.raises(LESError, match=r"particle 1 \(M of residue HOH 7\) has no element"):
+    with pytest.raises(LESError, match=r"particle 1 \(M of residue HOH 7\) has no element; leave .* with `particles`"):
         LESForce(model_file(), topology)
 
 
@@ -152,7 +196,7 @@ def test_plugin_refuses_another_openmm(tmp_path):
     )
     fake = tmp_path / "libversion.so"
     subprocess.run(["c++", "-shared", "-fPIC", "-o", fake, tmp_path / "openmm_version.cpp"], check=True)
-    plugin = Path(les_md.openmm.__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
+    plugin = Path(les_md.__file__).parent / "openmm_plugin" / "libOpenMMLES.so"
     program = (
         "import openmm\n"
         f"try:\n    openmm.Platform.loadPluginLibrary({str(plugin)!r})\n"

@@ -1,11 +1,12 @@
 // LESForce: a trained LES model as an OpenMM force. It holds the bytes of the exported file, the elements of the
-// particles and how to run the model; the evaluation itself is in internal/LESForceImpl.h.
+// particles it acts on and how to run the model; the evaluation itself is in internal/LESForceImpl.h.
 #pragma once
 
 #include <array>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "internal/LESExport.h"
@@ -17,16 +18,18 @@
 
 namespace LESPlugin {
 
+class LESForceImpl;
+
 /**
- * Energy and forces of all particles of a System from a model file made by les-export. Every particle is an atom of the
- * model. The file is read once, by the constructor. Settings are read when a Context is created: after a change call
- * Context::reinitialize().
+ * Energy and forces of particles of a System, all of them unless setParticles() was called, from a model file made by
+ * les-export. Each of them is an atom of the model; the rest of the System is not seen by it. The file is read once, by
+ * the constructor. Settings are read when a Context is created: after a change call Context::reinitialize().
  */
 class LES_OPENMM_EXPORT LESForce : public OpenMM::Force {
 public:
     /**
      * @param modelFile   path of the exported model, for instance model.les.pt
-     * @param symbols     chemical symbol of every particle of the System
+     * @param symbols     chemical symbol of every particle the force acts on
      * @param periodic    true: periodic in all directions with the box vectors of the Context; false: isolated
      * Throws OpenMMException in one sentence if the file cannot be used or the model does not know an element.
      */
@@ -36,10 +39,25 @@ public:
 
     const les::ModelFile& getModel() const { return *model; }
 
+    /** Number of particles the force acts on. */
     int getNumParticles() const { return static_cast<int>(symbols.size()); }
+    /** Chemical symbols of the particles the force acts on, in the order of getParticles(). */
     const std::vector<std::string>& getParticleSymbols() const { return symbols; }
     /** Throws OpenMMException naming the first element the model does not know. */
     void setParticleSymbols(const std::vector<std::string>& symbols);
+
+    /** Indices in the System of the particles the force acts on; empty: all particles of the System. */
+    const std::vector<int>& getParticles() const { return particles; }
+    /** Throws OpenMMException for a negative or repeated index. */
+    void setParticles(const std::vector<int>& particles);
+
+    /**
+     * Declares two particles of the System, wherever the model acts, as parts of one molecule, as Force classes with
+     * bonds do: OpenMM moves a molecule as a whole into the periodic box, and barostats scale it as a whole. There is
+     * no energy in it. A force that is not periodic is one molecule without this.
+     */
+    int addBond(int particle1, int particle2);
+    const std::vector<std::pair<int, int>>& getBonds() const { return bonds; }
 
     bool usesPeriodicBoundaryConditions() const override { return periodic; }
     void setUsesPeriodicBoundaryConditions(bool periodic) { this->periodic = periodic; }
@@ -91,19 +109,64 @@ public:
     bool getFreezeKSet() const { return longRange.freeze_k_set; }
     void setFreezeKSet(bool freeze) { longRange.freeze_k_set = freeze; }
 
-    /** The eight settings above, in the units of the engine. */
+    /** The eight long-range settings above, in the units of the engine. */
     les::LongRangeOptions getLongRangeOptions() const;
+
+    /** True, the default: XML holds the whole model; false: its path, and the file must be the same one on reading. */
+    bool getEmbedModel() const { return embedModel; }
+    void setEmbedModel(bool embed) { embedModel = embed; }
+
+    /** Name of the global parameter of a Context that energy and forces are multiplied by, LESForceLambda by default.
+     */
+    const std::string& getLambdaName() const { return lambdaName; }
+    void setLambdaName(const std::string& name);
+    double getDefaultLambda() const { return defaultLambda; }
+    void setDefaultLambda(double lambda) { defaultLambda = lambda; }
+
+    /**
+     * Names of the global parameters of a Context that hold an external electric field in kJ/mol/nm/e (1 V/nm
+     * is 96.485): LESForceFieldX, LESForceFieldY, LESForceFieldZ. All LESForces of a System feel the same field.
+     */
+    static const std::array<std::string, 3>& getElectricFieldNames();
+    /** The field of a new Context, zero by default. */
+    const OpenMM::Vec3& getDefaultElectricField() const { return defaultElectricField; }
+    void setDefaultElectricField(const OpenMM::Vec3& field) { defaultElectricField = field; }
+
+    /**
+     * Asks for the derivative of the energy in a global parameter of this force, for
+     * State::getEnergyParameterDerivatives(). CustomCPPForceImpl has no way to hand it to a GPU, so a Context on
+     * another platform than Reference and CPU refuses it; CustomCVForce gives the derivative there.
+     */
+    void addEnergyParameterDerivative(const std::string& name);
+    int getNumEnergyParameterDerivatives() const { return static_cast<int>(energyParameterDerivatives.size()); }
+    const std::string& getEnergyParameterDerivativeName(int index) const;
 
     /** Charge channels of the model, 0 for a short-range-only model. */
     int getNumChannels() const { return model->metadata().n_channels; }
 
     /** Latent charges (numParticles, numChannels) by rows, in e, at the present positions and box of `context`. */
     std::vector<double> getLatentCharges(OpenMM::Context& context) const;
-    /** Energy of the network with its element offsets in kJ/mol, at the present positions and box of `context`. */
+    /** Energy of the network with its element offsets in kJ/mol, at the present positions and box, for a lambda of 1.
+     */
     double getShortRangeEnergy(OpenMM::Context& context) const;
-    /** Long-range energy in kJ/mol, at the present positions and box of `context`. */
+    /** Long-range energy in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     double getLongRangeEnergy(OpenMM::Context& context) const;
-    /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`. */
+    /** Energy in the electric field in kJ/mol, for a lambda of 1; 0 for a model whose periodic polarization is not
+     * known. */
+    double getFieldEnergy(OpenMM::Context& context) const;
+    /** Physical charge of every particle in e, the sum over channels times the record's scale. */
+    std::vector<double> getCharges(OpenMM::Context& context) const;
+    /**
+     * Polarization, or dipole moment, in e nm. Periodic systems need a model with charge transfers. It follows the
+     * atoms through the faces of the box as far as the positions of the Context do.
+     */
+    OpenMM::Vec3 getPolarization(OpenMM::Context& context) const;
+    /** Polarization current sum Z* v in e nm/ps of the present positions and velocities; any model with charges. */
+    OpenMM::Vec3 getPolarizationCurrent(OpenMM::Context& context) const;
+    /** Born effective charges (numParticles, 3, 3) by rows, in e: the derivative of component a of the polarization in
+     *  coordinate b of a particle; any model with charges. */
+    std::vector<double> getBornCharges(OpenMM::Context& context) const;
+    /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
     /** How the long-range energy is computed at the present positions and box of `context`, in words. */
     std::string getLongRangeDescription(OpenMM::Context& context) const;
@@ -112,16 +175,24 @@ protected:
     OpenMM::ForceImpl* createImpl() const override;
 
 private:
+    LESForceImpl& getImpl(OpenMM::Context& context) const;
     void checkSymbols(const std::vector<std::string>& symbols) const;
 
     std::shared_ptr<const les::ModelFile> model;
     std::vector<std::string> symbols;
+    std::vector<int> particles;
+    std::vector<std::pair<int, int>> bonds;
     bool periodic = true;
     std::string device = "cpu";
     std::optional<int> threads;
     std::optional<double> totalCharge;
     les::LongRangeOptions longRange;    // without the spacing
     std::optional<double> meshSpacing;  // nm
+    bool embedModel = true;
+    std::string lambdaName = "LESForceLambda";
+    double defaultLambda = 1.0;
+    OpenMM::Vec3 defaultElectricField;  // kJ/mol/nm/e
+    std::vector<std::string> energyParameterDerivatives;
 };
 
 /** Throws OpenMMException in one sentence unless the loaded OpenMM and torch are those the plugin was built with. */

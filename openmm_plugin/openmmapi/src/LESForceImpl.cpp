@@ -2,29 +2,32 @@
 // and takes forces back, so there is no platform code here.
 #include "internal/LESForceImpl.h"
 
+#include <algorithm>
+#include <cmath>
 #include <iostream>
+#include <numeric>
 #include <sstream>
+#include <string>
 #include <utility>
 
 #include "internal/LESErrors.h"
 #include "internal/LESUnits.h"
 #include "internal/PythonLock.h"
+#include "openmm/MonteCarloAnisotropicBarostat.h"
+#include "openmm/MonteCarloBarostat.h"
+#include "openmm/MonteCarloFlexibleBarostat.h"
+#include "openmm/MonteCarloMembraneBarostat.h"
 #include "openmm/System.h"
+#include "openmm/reference/ReferencePlatform.h"
 
 using OpenMM::ContextImpl;
 using OpenMM::OpenMMException;
+using OpenMM::ReferencePlatform;
 using OpenMM::Vec3;
 
 namespace LESPlugin {
 
 namespace {
-
-void toAngstrom(const std::vector<Vec3>& positionsInNm, std::vector<double>& positions) {
-    positions.resize(3 * positionsInNm.size());
-    for (std::size_t i = 0; i < positionsInNm.size(); ++i) {
-        for (int axis = 0; axis < 3; ++axis) positions[3 * i + axis] = positionsInNm[i][axis] * units::angstromPerNm;
-    }
-}
 
 les::Matrix3 cellInAngstrom(ContextImpl& context) {
     Vec3 boxVectors[3];
@@ -36,19 +39,42 @@ les::Matrix3 cellInAngstrom(ContextImpl& context) {
     return cell;
 }
 
+double finiteParameter(ContextImpl& context, const std::string& name) {
+    const double value = context.getParameter(name);
+    if (!std::isfinite(value)) {
+        throw OpenMMException("LESForce: " + name + " must be a finite number, got " + std::to_string(value));
+    }
+    return value;
+}
+
+bool isBarostat(const OpenMM::Force& force) {
+    return dynamic_cast<const OpenMM::MonteCarloBarostat*>(&force) ||
+           dynamic_cast<const OpenMM::MonteCarloAnisotropicBarostat*>(&force) ||
+           dynamic_cast<const OpenMM::MonteCarloMembraneBarostat*>(&force) ||
+           dynamic_cast<const OpenMM::MonteCarloFlexibleBarostat*>(&force);
+}
+
+/// Data of the platforms Reference and CPU, null of others.
+ReferencePlatform::PlatformData* referenceData(ContextImpl& context) {
+    if (!dynamic_cast<const ReferencePlatform*>(&context.getPlatform())) return nullptr;
+    return reinterpret_cast<ReferencePlatform::PlatformData*>(context.getPlatformData());
+}
+
 }  // namespace
 
 LESForceImpl::LESForceImpl(const LESForce& owner)
-    : CustomCPPForceImpl(owner), owner(owner), periodic(owner.usesPeriodicBoundaryConditions()) {}
+    : CustomCPPForceImpl(owner),
+      owner(owner),
+      periodic(owner.usesPeriodicBoundaryConditions()),
+      lambdaName(owner.getLambdaName()) {}
 
 void LESForceImpl::initialize(ContextImpl& context) {
-    const int numParticles = context.getSystem().getNumParticles();
-    if (owner.getNumParticles() != numParticles) {
-        throw OpenMMException("LESForce: the number of symbols must equal the number of particles of the System (" +
-                              std::to_string(numParticles) + "), got " + std::to_string(owner.getNumParticles()) +
-                              " symbols");
-    }
     checkVersions();
+    findParticles(context.getSystem().getNumParticles());
+    checkSettings(context);
+    for (int i = 0; i < context.getSystem().getNumForces(); ++i) {
+        hasBarostat = hasBarostat || isBarostat(context.getSystem().getForce(i));
+    }
     const PythonLockRelease release;
     withOpenMMErrors([&] {
         const std::vector<int> known = owner.getModel().types_of(owner.getParticleSymbols());
@@ -61,38 +87,171 @@ void LESForceImpl::initialize(ContextImpl& context) {
         engine = std::make_unique<les::Engine>(owner.getModel(), options);
     });
     CustomCPPForceImpl::initialize(context);
+    declareMolecules(context);
+}
+
+/// The indices of the particles of the model, all of the System unless some were named.
+void LESForceImpl::findParticles(int numParticles) {
+    particles = owner.getParticles();
+    const bool all = particles.empty();
+    if (all) {
+        particles.resize(static_cast<std::size_t>(numParticles));
+        std::iota(particles.begin(), particles.end(), 0);
+    }
+    if (owner.getParticleSymbols().size() != particles.size()) {
+        throw OpenMMException(std::string("LESForce: the number of symbols must equal the number of ") +
+                              (all ? "particles of the System (" : "`particles` (") + std::to_string(particles.size()) +
+                              "), got " + std::to_string(owner.getNumParticles()) + " symbols");
+    }
+    for (const int particle : particles) {
+        if (particle >= numParticles) {
+            throw OpenMMException("LESForce: `particles` must be less than the number of particles of the System (" +
+                                  std::to_string(numParticles) + "), got " + std::to_string(particle));
+        }
+    }
+}
+
+void LESForceImpl::checkSettings(ContextImpl& context) const {
+    for (const auto& [first, second] : owner.getBonds()) {
+        const int numParticles = context.getSystem().getNumParticles();
+        if (std::max(first, second) < numParticles) continue;
+        throw OpenMMException("LESForce: a bond must be between particles of the System (" +
+                              std::to_string(numParticles) + "), got " + std::to_string(first) + " and " +
+                              std::to_string(second));
+    }
+    if (owner.getNumEnergyParameterDerivatives() > 0 && !referenceData(context)) {
+        throw OpenMMException(
+            "LESForce: energy parameter derivatives are available on the platforms Reference and CPU, got " +
+            context.getPlatform().getName() + "; put the force into a CustomCVForce to have them there");
+    }
+}
+
+std::map<std::string, double> LESForceImpl::getDefaultParameters() {
+    std::map<std::string, double> parameters = {{lambdaName, owner.getDefaultLambda()}};
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        parameters[LESForce::getElectricFieldNames()[axis]] = owner.getDefaultElectricField()[static_cast<int>(axis)];
+    }
+    return parameters;
+}
+
+/// Declared bonds; and one molecule of all atoms of an isolated model, which has no periodic images.
+std::vector<std::pair<int, int>> LESForceImpl::getBondedParticles() const {
+    std::vector<std::pair<int, int>> bonds = owner.getBonds();
+    if (!periodic) {
+        for (std::size_t i = 1; i < particles.size(); ++i) bonds.emplace_back(particles[i - 1], particles[i]);
+    }
+    return bonds;
+}
+
+/// GPU platforms wrap and scale molecules by the bonds of their own kernels, which a CustomCPPForceImpl has none of:
+/// bonds without a force constant tell them.
+void LESForceImpl::declareMolecules(ContextImpl& context) {
+    const auto bonds = getBondedParticles();
+    if (bonds.empty() || referenceData(context)) return;
+    molecules = std::make_unique<OpenMM::HarmonicBondForce>();
+    molecules->setForceGroup(owner.getForceGroup());
+    for (const auto& [first, second] : bonds) molecules->addBond(first, second, 0.0, 0.0);
+    moleculesImpl = std::make_unique<OpenMM::HarmonicBondForceImpl>(*molecules);
+    moleculesImpl->initialize(context);
+}
+
+double LESForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
+    const double energy = CustomCPPForceImpl::calcForcesAndEnergy(context, includeForces, includeEnergy, groups);
+    if (owner.getNumEnergyParameterDerivatives() > 0 && (groups & (1 << owner.getForceGroup())) != 0) {
+        addDerivatives(context);
+    }
+    return energy;
+}
+
+/// dE/d(lambda) = E, dE/d(field) = -lambda * polarization, where the energy has a share of the field.
+void LESForceImpl::addDerivatives(ContextImpl& context) const {
+    auto& derivatives = *referenceData(context)->energyParameterDerivatives;
+    const auto& fieldNames = LESForce::getElectricFieldNames();
+    for (int i = 0; i < owner.getNumEnergyParameterDerivatives(); ++i) {
+        const std::string& name = owner.getEnergyParameterDerivativeName(i);
+        const auto axis =
+            static_cast<std::size_t>(std::find(fieldNames.begin(), fieldNames.end(), name) - fieldNames.begin());
+        derivatives[name] += axis == fieldNames.size() ? results->energy() * units::kJPerMolPerEV
+                                                       : -context.getParameter(lambdaName) *
+                                                             results->polarization[axis] / units::angstromPerNm;
+    }
 }
 
 double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>& positions, std::vector<Vec3>& forces) {
-    const les::Results& evaluated = evaluate(context, positions);
-    for (std::size_t i = 0; i < positions.size(); ++i) {
+    const double lambda = finiteParameter(context, lambdaName);
+    const les::Results& evaluated = evaluate(context, positions, {});
+    std::fill(forces.begin(), forces.end(), Vec3());
+    for (std::size_t i = 0; i < particles.size(); ++i) {
         const double* force = &evaluated.forces[3 * i];
-        forces[i] = Vec3(force[0], force[1], force[2]) * units::kJPerMolPerNmPerEVPerAngstrom;
+        forces[static_cast<std::size_t>(particles[i])] =
+            Vec3(force[0], force[1], force[2]) * (lambda * units::kJPerMolPerNmPerEVPerAngstrom);
     }
-    return evaluated.energy() * units::kJPerMolPerEV;
+    return lambda * evaluated.energy() * units::kJPerMolPerEV;
 }
 
-const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context) {
-    std::vector<Vec3> present;
-    context.getPositions(present);
-    return evaluate(context, present);
+const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context, const Wanted& wanted) {
+    std::vector<Vec3> ofParticles;
+    context.getPositions(ofParticles);
+    return evaluate(context, ofParticles, wanted);
 }
 
-const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vector<Vec3>& positionsInNm) {
-    toAngstrom(positionsInNm, present);
+/// Rows of the atoms of the model from those of all particles, nm to angstrom.
+void LESForceImpl::toAtoms(const std::vector<Vec3>& ofParticles, std::vector<double>& ofAtoms) const {
+    ofAtoms.resize(3 * particles.size());
+    for (std::size_t i = 0; i < particles.size(); ++i) {
+        const Vec3& row = ofParticles[static_cast<std::size_t>(particles[i])];
+        for (int axis = 0; axis < 3; ++axis) ofAtoms[3 * i + axis] = row[axis] * units::angstromPerNm;
+    }
+}
+
+/// V/angstrom
+std::array<double, 3> LESForceImpl::fieldOf(ContextImpl& context) const {
+    std::array<double, 3> value{};
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        value[axis] =
+            finiteParameter(context, LESForce::getElectricFieldNames()[axis]) / units::kJPerMolPerNmPerEVPerAngstrom;
+    }
+    if (value != std::array<double, 3>{} && periodic && hasBarostat && owner.getModel().metadata().charge_flux()) {
+        throw OpenMMException(
+            "LESForce: an electric field and a Monte Carlo barostat exclude each other in a periodic system, because "
+            "the "
+            "energy in the field depends on which images of the atoms the positions are; remove the barostat");
+    }
+    return value;
+}
+
+void LESForceImpl::readVelocities(ContextImpl& context, bool wanted) {
+    velocities.clear();
+    if (!wanted) return;
+    std::vector<Vec3> ofParticles;
+    context.getVelocities(ofParticles);
+    toAtoms(ofParticles, velocities);
+}
+
+const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vector<Vec3>& positionsInNm,
+                                           const Wanted& wanted) {
+    toAtoms(positionsInNm, present);
     const les::Matrix3 presentCell = periodic ? cellInAngstrom(context) : les::Matrix3{};
+    const std::array<double, 3> presentField = fieldOf(context);
     // OpenMM asks for energy and forces of one state in separate calls, and charges may be read in between.
-    if (results && present == positions && presentCell == cell) return *results;
+    const bool isPresent = results && present == positions && presentCell == cell && presentField == field;
+    if (isPresent && !wanted.current && (!wanted.bornCharges || !results->born_charges.empty())) return *results;
 
     results = nullptr;
     std::swap(positions, present);  // both buffers are kept, so that steps do not allocate
     cell = presentCell;
+    field = presentField;
+    readVelocities(context, wanted.current);
     les::System system;
-    system.n_local = system.n_all = static_cast<std::int64_t>(positionsInNm.size());
-    system.positions = positions.data();
+    system.n_local = system.n_all = static_cast<std::int64_t>(particles.size());
+    system.positions = positions.data();  // those of a Context are not wrapped: the polarization may use them
     system.types = types.data();
     system.cell = cell;
     system.periodic = periodic;
+    system.field = field;
+    system.velocities = wanted.current ? velocities.data() : nullptr;
+    system.polarization_current = wanted.current;
+    system.born_charges = wanted.bornCharges;
     const PythonLockRelease release;
     results = &withOpenMMErrors([&]() -> const les::Results& { return engine->compute(system); });
     printLongRange();

@@ -1,6 +1,7 @@
-// The XML of a LESForce, version 2: settings as properties, particle symbols with repetitions counted, the model file
-// in base64 with its checksum and content hash, which are checked on reading. Version 1 has no settings of the
-// long-range solver and is read with their defaults.
+// The XML of a LESForce, version 3: settings as properties, particles as ranges and their symbols with repetitions
+// counted, the model file in base64 or its path, with checksum and content hash, which are checked on reading. Version
+// 2 has no `particles` (all of the System), version 1 no settings of the long-range solver either; both are read with
+// defaults.
 #include "LESForceProxy.h"
 
 #include <array>
@@ -22,7 +23,8 @@ namespace LESPlugin {
 
 namespace {
 
-constexpr int newestVersion = 2;
+constexpr int newestVersion = 3;
+constexpr const char* fieldProperties[] = {"defaultFieldX", "defaultFieldY", "defaultFieldZ"};  // kJ/mol/nm/e
 
 /// "O H*2 O H*2" for O H H O H H.
 std::string textFromSymbols(const std::vector<std::string>& symbols) {
@@ -55,6 +57,39 @@ std::vector<std::string> symbolsFromText(const std::string& text) {
     return symbols;
 }
 
+/// "0-2 7" for 0 1 2 7.
+std::string textFromParticles(const std::vector<int>& particles) {
+    std::string text;
+    for (std::size_t first = 0, next; first < particles.size(); first = next) {
+        next = first + 1;
+        while (next < particles.size() && particles[next] == particles[next - 1] + 1) ++next;
+        if (!text.empty()) text += ' ';
+        text += std::to_string(particles[first]);
+        if (next - first > 1) text += '-' + std::to_string(particles[next - 1]);
+    }
+    return text;
+}
+
+std::vector<int> particlesFromText(const std::string& text) {
+    std::vector<int> particles;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const char* end = word.data() + word.size();
+        int first = 0, last = 0;
+        auto parsed = std::from_chars(word.data(), end, first);
+        last = first;
+        if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '-') {
+            parsed = std::from_chars(parsed.ptr + 1, end, last);
+        }
+        if (parsed.ec != std::errc() || parsed.ptr != end || first < 0 || last < first) {
+            throw OpenMMException("LESForce: `particles` must be indices or first-last, got " + word);
+        }
+        for (std::int64_t particle = first; particle <= last; ++particle)
+            particles.push_back(static_cast<int>(particle));
+    }
+    return particles;
+}
+
 /// FNV-1a hash of 64 bits: a changed character of the model text would else be a model with another weight.
 std::string checksum(const std::string& bytes) {
     std::uint64_t hash = 0xcbf29ce484222325u;
@@ -65,11 +100,12 @@ std::string checksum(const std::string& bytes) {
 }
 
 /// Checks `got` against the property `name`, where the XML has it.
-void checkProperty(const SerializationNode& node, const std::string& name, const std::string& got) {
+void checkProperty(const SerializationNode& node, const std::string& name, const std::string& got,
+                   const std::string& where, const std::string& remedy) {
     const std::string expected = node.getStringProperty(name, got);
     if (got == expected) return;
-    throw OpenMMException("LESForce: the `" + name + "` of the model in the XML must be " + expected + ", got " + got +
-                          "; the XML is damaged, write it again with XmlSerializer.serialize");
+    throw OpenMMException("LESForce: the `" + name + "` of " + where + " must be " + expected + ", got " + got + "; " +
+                          remedy);
 }
 
 les::ModelFile modelFromNode(const SerializationNode& node) {
@@ -78,13 +114,82 @@ les::ModelFile modelFromNode(const SerializationNode& node) {
         throw OpenMMException(std::string("LESForce: the XML must hold either `model` or `modelFile`, got ") +
                               (embedded ? "both" : "none"));
     }
-    if (!embedded) return les::ModelFile::from_path(node.getStringProperty("modelFile"));
-
+    if (!embedded) {
+        const std::string path = node.getStringProperty("modelFile");
+        les::ModelFile model = les::ModelFile::from_path(path);
+        const std::string remedy = "the XML was written with another file, put that one back or make the System again";
+        checkProperty(node, "contentHash", model.metadata().content_hash, "model file " + path, remedy);
+        checkProperty(node, "modelChecksum", checksum(model.bytes()), "model file " + path, remedy);
+        return model;
+    }
+    const std::string remedy = "the XML is damaged, write it again with XmlSerializer.serialize";
     std::string bytes = bytesFromBase64(node.getStringProperty("model"));
-    checkProperty(node, "modelChecksum", checksum(bytes));
+    checkProperty(node, "modelChecksum", checksum(bytes), "the model in the XML", remedy);
     les::ModelFile model = les::ModelFile::from_bytes(std::move(bytes), node.getStringProperty("modelName"));
-    checkProperty(node, "contentHash", model.metadata().content_hash);
+    checkProperty(node, "contentHash", model.metadata().content_hash, "the model in the XML", remedy);
     return model;
+}
+
+/// The model itself, or the path it was read from, once it is sure that the same model is still there.
+void writeModel(const LESForce& force, SerializationNode& node) {
+    const les::ModelFile& model = force.getModel();
+    node.setStringProperty("contentHash", model.metadata().content_hash);
+    node.setStringProperty("modelChecksum", checksum(model.bytes()));
+    if (force.getEmbedModel()) {
+        node.setStringProperty("modelName", model.name());
+        node.setStringProperty("model", base64FromBytes(model.bytes()));
+        return;
+    }
+    if (withOpenMMErrors([&] { return les::read_file(model.name()); }) != model.bytes()) {
+        throw OpenMMException("LESForce: model file " + model.name() +
+                              " must be the one the force was made from, got another; put that one back or write XML "
+                              "with the model in it");
+    }
+    node.setStringProperty("modelFile", model.name());
+}
+
+void writeBonds(const LESForce& force, SerializationNode& node) {
+    if (force.getBonds().empty()) return;
+    SerializationNode& bonds = node.createChildNode("Bonds");
+    for (const auto& [first, second] : force.getBonds()) {
+        bonds.createChildNode("Bond").setIntProperty("p1", first).setIntProperty("p2", second);
+    }
+}
+
+void readBonds(const SerializationNode& node, LESForce& force) {
+    for (const SerializationNode& list : node.getChildren()) {
+        if (list.getName() != "Bonds") continue;
+        for (const SerializationNode& bond : list.getChildren()) {
+            force.addBond(bond.getIntProperty("p1"), bond.getIntProperty("p2"));
+        }
+    }
+}
+
+void writeGlobalParameters(const LESForce& force, SerializationNode& node) {
+    node.setStringProperty("lambdaName", force.getLambdaName());
+    node.setDoubleProperty("defaultLambda", force.getDefaultLambda());
+    for (int axis = 0; axis < 3; ++axis) {
+        node.setDoubleProperty(fieldProperties[axis], force.getDefaultElectricField()[axis]);
+    }
+    if (force.getNumEnergyParameterDerivatives() == 0) return;
+    SerializationNode& derivatives = node.createChildNode("EnergyParameterDerivatives");
+    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); ++i) {
+        derivatives.createChildNode("Parameter").setStringProperty("name", force.getEnergyParameterDerivativeName(i));
+    }
+}
+
+void readGlobalParameters(const SerializationNode& node, LESForce& force) {
+    force.setLambdaName(node.getStringProperty("lambdaName", force.getLambdaName()));
+    force.setDefaultLambda(node.getDoubleProperty("defaultLambda", force.getDefaultLambda()));
+    OpenMM::Vec3 field;
+    for (int axis = 0; axis < 3; ++axis) field[axis] = node.getDoubleProperty(fieldProperties[axis], 0.0);
+    force.setDefaultElectricField(field);
+    for (const SerializationNode& list : node.getChildren()) {
+        if (list.getName() != "EnergyParameterDerivatives") continue;
+        for (const SerializationNode& parameter : list.getChildren()) {
+            force.addEnergyParameterDerivative(parameter.getStringProperty("name"));
+        }
+    }
 }
 
 std::array<int, 3> meshFromText(const std::string& text) {
@@ -134,14 +239,14 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
     node.setStringProperty("symbols", textFromSymbols(force.getParticleSymbols()));
+    if (!force.getParticles().empty()) node.setStringProperty("particles", textFromParticles(force.getParticles()));
     node.setStringProperty("device", force.getDevice());
     if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
     writeLongRangeOptions(force, node);
-    node.setStringProperty("modelName", force.getModel().name());
-    node.setStringProperty("contentHash", force.getModel().metadata().content_hash);
-    node.setStringProperty("modelChecksum", checksum(force.getModel().bytes()));
-    node.setStringProperty("model", base64FromBytes(force.getModel().bytes()));
+    writeGlobalParameters(force, node);
+    writeBonds(force, node);
+    writeModel(force, node);
 }
 
 void* LESForceProxy::deserialize(const SerializationNode& node) const {
@@ -157,10 +262,14 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     });
     force->setForceGroup(node.getIntProperty("forceGroup", 0));
     force->setName(node.getStringProperty("name", force->getName()));
+    force->setParticles(particlesFromText(node.getStringProperty("particles", "")));
     force->setDevice(node.getStringProperty("device", force->getDevice()));
     if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));
+    force->setEmbedModel(node.hasProperty("model"));
     readLongRangeOptions(node, *force);
+    readGlobalParameters(node, *force);
+    readBonds(node, *force);
     return force.release();
 }
 

@@ -2,17 +2,22 @@
 // units.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "LESForce.h"
 #include "internal/LESExport.h"
 #include "les/engine.h"
+#include "openmm/HarmonicBondForce.h"
 #include "openmm/Vec3.h"
 #include "openmm/internal/ContextImpl.h"
 #include "openmm/internal/CustomCPPForceImpl.h"
+#include "openmm/internal/HarmonicBondForceImpl.h"
 
 namespace LESPlugin {
 
@@ -20,31 +25,62 @@ class LES_OPENMM_EXPORT LESForceImpl : public OpenMM::CustomCPPForceImpl {
 public:
     explicit LESForceImpl(const LESForce& owner);
 
-    /** Loads the model; throws OpenMMException if the System has not one particle per symbol. */
+    /** Loads the model; throws OpenMMException if symbols and particles do not fit the System. */
     void initialize(OpenMM::ContextImpl& context) override;
     const OpenMM::Force& getOwner() const override { return owner; }
 
-    /** Energy in kJ/mol; `forces` receives kJ/mol/nm of every particle. */
+    std::map<std::string, double> getDefaultParameters() override;
+    std::vector<std::pair<int, int>> getBondedParticles() const override;
+    double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
+                               int groups) override;
+
+    /** Energy in kJ/mol; `forces` receives kJ/mol/nm of every particle of the System. */
     double computeForce(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
                         std::vector<OpenMM::Vec3>& forces) override;
 
-    /** Results in the engine's units at the present positions and box of the Context; valid until the next call. */
-    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context);
+    /** What an evaluation is asked for beside energy, forces and charges. */
+    struct Wanted {
+        bool current = false;  ///< polarization current of the present velocities
+        bool bornCharges = false;
+    };
+
+    /**
+     * Results in the engine's units at the present positions, box and field of the Context; valid until the next call.
+     */
+    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context) {
+        return evaluateAtPresentState(context, Wanted());
+    }
+    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context, const Wanted& wanted);
 
     std::string longRangeDescription() const { return engine->long_range_description(); }
 
 private:
-    const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions);
+    void findParticles(int numParticles);
+    void checkSettings(OpenMM::ContextImpl& context) const;
+    void declareMolecules(OpenMM::ContextImpl& context);
+    void toAtoms(const std::vector<OpenMM::Vec3>& ofParticles, std::vector<double>& ofAtoms) const;
+    std::array<double, 3> fieldOf(OpenMM::ContextImpl& context) const;
+    void readVelocities(OpenMM::ContextImpl& context, bool wanted);
+    const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
+                                 const Wanted& wanted);
+    void addDerivatives(OpenMM::ContextImpl& context) const;
     void printLongRange();
 
     const LESForce& owner;
     const bool periodic;
+    const std::string lambdaName;
     std::unique_ptr<les::Engine> engine;
-    bool described = false;  // the long-range sum has been printed
+    std::unique_ptr<OpenMM::HarmonicBondForce> molecules;  // without energy, see declareMolecules
+    std::unique_ptr<OpenMM::HarmonicBondForceImpl> moleculesImpl;
+    bool described = false;      // the long-range sum has been printed
+    std::vector<int> particles;  // (n,), index in the System of every atom of the model
     std::vector<std::int32_t> types;
-    std::vector<double> positions;          // (n, 3), angstrom, of `results`
-    std::vector<double> present;            // (n, 3), angstrom, of the call under way
-    les::Matrix3 cell{};                    // angstrom, of `results`
+    std::vector<double> positions;   // (n, 3), angstrom, of `results`
+    std::vector<double> present;     // (n, 3), angstrom, of the call under way
+    std::vector<double> velocities;  // (n, 3), angstrom/ps, of `results` if its current was wanted
+    les::Matrix3 cell{};             // angstrom, of `results`
+    std::array<double, 3> field{};   // V/angstrom, of `results`
+    bool hasBarostat = false;
     const les::Results* results = nullptr;  // none before the first evaluation and after a failed one
 };
 

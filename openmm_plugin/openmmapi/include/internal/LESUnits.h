@@ -7,6 +7,6 @@ namespace LESPlugin::units {
 
 inline const double angstromPerNm = OpenMM::AngstromsPerNm;
 inline const double kJPerMolPerEV = 96.48533212331;  // openmm.unit: elementary_charge * volt * AVOGADRO_CONSTANT_NA
-inline const double kJPerMolPerNmPerEVPerAngstrom = kJPerMolPerEV * angstromPerNm;
+inline const double kJPerMolPerNmPerEVPerAngstrom = kJPerMolPerEV * angstromPerNm;  // also of fields, per e
 
 }  // namespace LESPlugin::units
