@@ -16,7 +16,7 @@ from les_md import torchforce_sizes as sizes
 from les_md.export import torchscript, write_model_file
 from les_md.model import LESModel
 from les_md.openmm import LESForce
-from les_md.settings import ModelSettings
+from les_md.settings import LongRangeSettings, ModelSettings
 
 
 def large_waters(periodic: bool = True) -> ase.Atoms:
@@ -55,7 +55,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> Non
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * max(np.abs(expected).max(), 0.1))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if not load_case(name).get("field")])
 def test_reference_cases_in_blocks(tmp_path, monkeypatch, name):
     """The small reference systems in blocks of five atoms; one of the networks moves charge to neighbours."""
     monkeypatch.setattr(sizes, "SMALL_SYSTEM", 0)
@@ -111,14 +111,17 @@ def test_isolated(tmp_path):
     assert_close(forces, expected.forces, 1e-8)
 
 
-def test_several_layers(tmp_path, monkeypatch):
-    """Messages need all atoms: one block, whatever its size."""
+@pytest.mark.parametrize(
+    "options",
+    [{"n_layers": 2, "body_order": 2, "l_max": 1}, {"long_range": LongRangeSettings(charge_flux=True)}],
+    ids=["two layers", "charge transfers"],
+)
+def test_other_networks(tmp_path, monkeypatch, options):
+    """Messages need all atoms in one block, whatever its size; transfers put charge on atoms of other blocks."""
     atoms = waters(True)
     torch.manual_seed(1)
-    settings = ModelSettings(
-        symbols=["H", "O"], cutoff=3.0, n_radial=3, l_max=1, body_order=2, channels=3, hidden=[4], n_layers=2
-    )
-    model = LESModel(settings.model_copy(update={"dtype": "float64"})).eval()
+    settings = {"cutoff": 3.0, "n_radial": 3, "l_max": 2, "body_order": 3, "channels": 3, "hidden": [4]} | options
+    model = LESModel(ModelSettings(symbols=["H", "O"], dtype="float64", **settings)).eval()
     symbols = atoms.get_chemical_symbols()
     write_model_file(model, tmp_path / "small.les.pt", {}, None, symbols)
     monkeypatch.setattr(sizes, "SMALL_SYSTEM", 0)
