@@ -4,6 +4,8 @@ OpenMM-Torch's TorchForce calls `forward(positions, boxvectors)` and differentia
 TorchScript, with its own neighbour search and long-range sums, without our libraries in the process. Small systems are
 one autograd graph over the direct sums of `ewald`. Large ones are evaluated in blocks of atoms, with the mesh, and
 their gradients are computed inside `forward`, so that memory and time grow with the number of atoms.
+
+Tensors are cut from the graph with `.data`: TorchForce freezes the module, and freezing removes every `detach`.
 """
 
 import torch

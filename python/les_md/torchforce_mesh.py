@@ -199,6 +199,8 @@ def mesh_energy(
     for axis in range(3):
         mesh.append(fast_length(int(torch.ceil(lengths[axis] / spacing - 1e-9))))
     points = torch.tensor(mesh, dtype=torch.float64, device=cell.device)
+    if float(points.prod()) > sizes.LARGEST_MESH:
+        raise RuntimeError(f"a mesh of {mesh} points does not fit into memory; use LESForce, or a box with less vacuum")
     u = fractional * points
     v = u - (0.5 * sizes.MESH_NODES - 1.0)
 

@@ -9,6 +9,8 @@ ATOMS_AT_ONCE = 1024
 MESH_NODES = 8
 #: Modes with smearing * |k| beyond are left out of the mesh, and the mean of their self energy is added.
 LARGEST_WAVE = 5.28
+#: Most mesh points, 0.8 GB a mesh.
+LARGEST_MESH = 1e8
 #: Atoms whose MESH_NODES^3 mesh points are looked at together; bounds the memory.
 MESH_ATOMS_AT_ONCE = 1024
 

@@ -174,3 +174,9 @@ def test_isolated_blocks_agree_with_the_whole_sum(monkeypatch, remove):
     assert energy.item() == pytest.approx(exact.item(), rel=1e-12)
     torch.testing.assert_close(found[0], in_charges, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(found[1], in_positions, rtol=1e-10, atol=1e-10)
+
+
+def test_mesh_that_does_not_fit_is_refused():
+    charges, positions, cell = (x.detach() for x in charged_system(CELLS["orthorhombic"]))
+    with pytest.raises(RuntimeError, match=r"a mesh of \[.*\] points does not fit into memory; use LESForce"):
+        mesh(charges, positions, 100.0 * cell, converged_k_cutoff(1.0))
