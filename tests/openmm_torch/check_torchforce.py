@@ -18,6 +18,8 @@ from openmm import unit
 
 CASES = Path(__file__).resolve().parents[2] / "build" / "openmm_torch"
 NAMES = sorted(path.stem for path in CASES.glob("*.json"))
+if not NAMES:
+    raise RuntimeError(f"no cases in {CASES}; `make test-openmm-torch` makes them")
 KILOJOULE_PER_MOLE_PER_EV = 96.48533212331002
 #: Steps and length of one of them, ps.
 STEPS, STEP = 300, 0.0002
