@@ -27,6 +27,7 @@ help:
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  rewrite the sources as the linters want them"
 	@echo "make clean   remove build/ and the environment"
+	@echo "make test-openmm-torch   exported files in OpenMM-Torch, in an environment of its own ($(OPENMM_TORCH))"
 
 env: $(VENV)/.package
 
@@ -65,6 +66,21 @@ $(VENV)/.package: $(VENV)/.requirements build/sources.txt $(SOURCES) CMakeLists.
 	$(BIN)/python -m pip install --no-deps --force-reinstall build/wheel/les_md-*.whl
 	@touch $@
 
+# Exported files in OpenMM-Torch: made with the package, run in an environment without it.
+OPENMM_TORCH := .venv-openmm-torch
+
+.PHONY: test-openmm-torch
+test-openmm-torch: env $(OPENMM_TORCH)/.requirements
+	$(BIN)/python tests/openmm_torch/make_cases.py build/openmm_torch
+	$(OPENMM_TORCH)/bin/python -m pytest tests/openmm_torch/check_torchforce.py $(TEST_FLAGS)
+
+$(OPENMM_TORCH)/.requirements: tests/openmm_torch/requirements.txt
+	@rm -rf $(OPENMM_TORCH)
+	$(PYTHON) -m venv $(OPENMM_TORCH)
+	$(OPENMM_TORCH)/bin/python -m pip install $(TORCH_FLAGS) $$(grep ^torch= $<)
+	$(OPENMM_TORCH)/bin/python -m pip install -r $<
+	@touch $@
+
 lint: $(VENV)/.requirements
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -77,4 +93,4 @@ format: $(VENV)/.requirements
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) $(OPENMM_TORCH)

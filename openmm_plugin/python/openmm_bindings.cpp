@@ -154,6 +154,9 @@ PYBIND11_MODULE(_openmm, module) {
     module.def("polarization_current", &vectorOf<&LESForce::getPolarizationCurrent>, "(3,), e nm/ps");
     module.def("virial", &virial, "(3, 3), -dE/d(strain), kJ/mol");
     module.def(
+        "stage_times", [](Address force, Address context) { return lesForce(force).getStageTimes(contextAt(context)); },
+        "seconds");
+    module.def(
         "short_range_energy",
         [](Address force, Address context) {
             return evaluated([&] { return lesForce(force).getShortRangeEnergy(contextAt(context)); });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -170,6 +171,8 @@ public:
     std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
     /** How the long-range energy is computed at the present positions and box of `context`, in words. */
     std::string getLongRangeDescription(OpenMM::Context& context) const;
+    /** Where the time of all evaluations in `context` went: seconds of "neighbours", "network" and "long_range". */
+    std::map<std::string, double> getStageTimes(OpenMM::Context& context) const;
 
 protected:
     OpenMM::ForceImpl* createImpl() const override;

@@ -178,4 +178,11 @@ std::string LESForce::getLongRangeDescription(Context& context) const {
     return getImpl(context).longRangeDescription();
 }
 
+std::map<std::string, double> LESForce::getStageTimes(Context& context) const {
+    const les::StageTimes times = dynamic_cast<LESForceImpl&>(getImplInContext(context)).stageTimes();
+    return {{"neighbours", times.neighbours},
+            {"network", times.network_forward + times.network_backward},
+            {"long_range", times.long_range}};
+}
+
 }  // namespace LESPlugin

@@ -201,6 +201,10 @@ class LESForce(LESForceSettings):
         """Addresses of the force and of `context` for `les_md._openmm`."""
         return int(self.this), _context_address(context)
 
+    def getStageTimes(self, context: Any) -> dict[str, float]:
+        """Where the time of all evaluations in a Context went: seconds of "neighbours", "network" and "long_range"."""
+        return dict(_openmm.stage_times(int(self.this), _context_address(context)))
+
 
 def _model_attributes(model: str | os.PathLike[str] | bytes) -> str:
     """XML attributes that hold or name the model."""

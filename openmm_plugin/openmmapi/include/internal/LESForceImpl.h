@@ -53,6 +53,7 @@ public:
     const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context, const Wanted& wanted);
 
     std::string longRangeDescription() const { return engine->long_range_description(); }
+    les::StageTimes stageTimes() const { return engine->stage_times(); }
 
 private:
     void findParticles(int numParticles);
