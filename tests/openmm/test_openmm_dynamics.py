@@ -1,12 +1,11 @@
-"""LESForce under integrators, a barostat and the minimiser."""
+"""LESForce under a plain integrator and the minimiser."""
 
 from __future__ import annotations
 
 import numpy as np
 import openmm
-import pytest
 from openmm import unit
-from openmm_systems import energy_of, make_context, waters
+from openmm_systems import make_context, waters
 
 from les_md.openmm import LESForce
 
@@ -25,25 +24,6 @@ def test_verlet_conserves_energy(model_file, platform):
         totals.append(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) + kinetic[-1])
     assert np.ptp(kinetic) > 1.0
     assert np.ptp(totals) < 0.005 * np.ptp(kinetic)
-
-
-def test_barostat_changes_the_box_and_energies_follow(model_file, platform):
-    atoms = waters(periodic=True)
-    symbols = atoms.get_chemical_symbols()
-    barostat = openmm.MonteCarloBarostat(1.0, 300.0, 2)
-    barostat.setRandomNumberSeed(4)
-    integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.0002)
-    integrator.setRandomNumberSeed(4)
-    context = make_context(atoms, LESForce(model_file(), symbols), barostat, platform=platform, integrator=integrator)
-    context.setVelocitiesToTemperature(300.0, 3)
-    integrator.step(40)
-    state = context.getState(positions=True)
-    box = np.asarray(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom))
-    assert np.linalg.det(box) != pytest.approx(atoms.get_volume(), rel=1e-6)
-    atoms.set_cell(box)
-    atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-    again = make_context(atoms, LESForce(model_file(), symbols), platform=platform)
-    assert energy_of(context) == pytest.approx(energy_of(again), rel=1e-9)
 
 
 def test_minimiser_with_a_python_reporter(model_file, platform):
