@@ -67,6 +67,12 @@ constexpr Keyword keywords[] = {
          options.engine.threads = whole_number_in(values[0]);
          return options.engine.threads && *options.engine.threads >= 1 && *options.engine.threads <= 4096;
      }},
+    {"graph_memory", 1, "a number of GB a rank",
+     [](Options& options, const Values& values) {
+         const std::optional<double> memory = number_in(values[0]);
+         options.engine.graph_memory = memory.value_or(-1.0);
+         return memory && *memory >= 0.0;
+     }},
     {"total_charge", 1, "a number of elementary charges",
      [](Options& options, const Values& values) {
          options.engine.total_charge = number_in(values[0]);

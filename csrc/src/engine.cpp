@@ -39,6 +39,12 @@ bool sets_more_than_solver(const LongRangeOptions& options) {
     return options != plain;
 }
 
+double graph_memory_of(const EngineOptions& options) {
+    if (!(options.graph_memory >= 0.0))
+        throw Error("`graph_memory` must be a number of GB, 0 or more, got " + std::to_string(options.graph_memory));
+    return 1e9 * options.graph_memory;
+}
+
 std::vector<double> total_charge_of(const Metadata& metadata, const EngineOptions& options) {
     const bool neutralizes = metadata.long_range && metadata.long_range->neutralize;
     if (options.total_charge && !neutralizes) {
@@ -78,7 +84,7 @@ struct Engine::Implementation {
         : metadata(file.metadata()),
           communicator(std::move(domains)),
           neighbor_list(metadata.cutoff, options.skin),
-          network(file, options.device),
+          network(file, options.device, graph_memory_of(options)),
           charges(metadata, total_charge_of(metadata, options)),
           polarization(metadata) {
         results.n_channels = metadata.n_channels;

@@ -1,8 +1,9 @@
 // Network on TorchScript: the `local` entry of the model file, with one autograd pass from energies and charges to
-// edge vectors.
+// edge vectors, block by block.
 #include "les/network.h"
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
@@ -14,6 +15,7 @@
 
 #include "les/error.h"
 #include "les/fields.h"
+#include "network_blocks.h"
 
 namespace les {
 
@@ -43,10 +45,24 @@ Error not_loaded(const ModelFile& file, const std::string& device, const std::st
                  "`les-export model.pt` (" + reason.substr(start, reason.find('\n', start) - start) + ")");
 }
 
+/// Owned atoms evaluated at once: the values in between are some 60 MB.
+constexpr std::int64_t centres_per_block = 768;
+
 void copy_out(const torch::Tensor& tensor, std::vector<double>& out) {
     const auto flat = tensor.detach().to(torch::kCPU, torch::kFloat64).contiguous();
     const double* data = flat.data_ptr<double>();
     out.assign(data, data + flat.numel());
+}
+
+/// Outputs of one block with the graph behind them, if it is there.
+struct Graph {
+    torch::Tensor edge_vectors, energies, charges, dipoles;
+};
+
+/// Bytes that the C library has given out.
+double bytes_in_use() {
+    const auto counts = mallinfo2();
+    return static_cast<double>(counts.uordblks) + static_cast<double>(counts.hblkhd);
 }
 
 }  // namespace
@@ -55,31 +71,86 @@ struct Network::Implementation {
     torch::Device device;
     torch::jit::Module module;
     torch::jit::Method local;
-    torch::Tensor edge_vectors, energies, charges, dipoles;
+    bool in_blocks, ghost_charges;
+    double memory;                // bytes that graphs may take
+    double bytes_per_centre = 0;  // of a graph, as measured; 0 before
+    NetworkBlocks blocks;
+    std::vector<Graph> graphs;  // of all blocks, or none where they are made again
+    const Edges* edges = nullptr;
+    std::vector<double> values, rows;  // of one block
 
-    Implementation(const ModelFile& file, const torch::Device& on)
-        : device(on), module(load(file, on)), local(module.get_method("local")) {}
+    Implementation(const ModelFile& file, const torch::Device& on, double graph_memory)
+        : device(on),
+          module(load(file, on)),
+          local(module.get_method("local")),
+          // further layers need the neighbours of neighbours
+          in_blocks(file.metadata().n_layers == 1),
+          ghost_charges(file.metadata().ghost_charges),
+          memory(graph_memory) {}
 
-    /// Gradient with respect to the edge vectors, copied to `out`.
-    void differentiate(const std::vector<double>& charge_cotangents, const std::array<double, 3>& dipole_cotangent,
-                       bool with_energies, bool keep_graph, std::vector<double>& out) const {
-        out.assign(static_cast<std::size_t>(edge_vectors.numel()), 0.0);
-        if (edge_vectors.numel() == 0) return;
+    Graph evaluate(const NetworkBlock& block, bool with_graph, std::vector<double>* node_energies) {
+        // profiling executors specialise on shapes and compile again whenever the number of edges changes
+        torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
+        const torch::AutoGradMode graph_wanted(with_graph);
+        const auto whole = torch::TensorOptions().dtype(torch::kInt64);
+        const auto types = torch::from_blob(const_cast<std::int64_t*>(block.types.data()),
+                                            {static_cast<std::int64_t>(block.types.size())}, whole);
+        const auto edge_index =
+            torch::from_blob(const_cast<std::int64_t*>(block.edge_index.data()), {2, block.n_edges}, whole);
+        const auto vectors = torch::from_blob(const_cast<double*>(edges->vectors.data()) + 3 * block.first_edge,
+                                              {block.n_edges, 3}, torch::kFloat64);
+        Graph graph;
+        // a leaf of its own: the caller's array changes under later steps
+        graph.edge_vectors =
+            vectors.to(device, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true).requires_grad_(with_graph);
+        const auto output =
+            local({types.to(device), edge_index.to(device), graph.edge_vectors, block.n_centre}).toGenericDict();
+        graph.energies = output.at(fields::node_energies).toTensor();
+        graph.charges = output.at(fields::latent_charges).toTensor();
+        if (output.contains(fields::transfer_dipoles)) graph.dipoles = output.at(fields::transfer_dipoles).toTensor();
+        if (node_energies != nullptr)
+            copy_out(graph.energies.to(torch::kFloat64) + output.at(fields::offset_energies).toTensor(),
+                     *node_energies);
+        return graph;
+    }
+
+    /// Rows of a block onto those of the system (n_all, n_channels).
+    void add_charges(const System& of, const NetworkBlock& block, const torch::Tensor& charges,
+                     std::vector<double>& all) {
+        copy_out(charges, values);
+        const auto channels = static_cast<std::size_t>(charges.size(1));
+        all.resize(static_cast<std::size_t>(of.n_all) * channels, 0.0);
+        const std::size_t n_rows = ghost_charges ? block.atoms.size() : static_cast<std::size_t>(block.n_centre);
+        for (std::size_t n = 0; n < n_rows; ++n) {
+            for (std::size_t c = 0; c < channels; ++c)
+                all[static_cast<std::size_t>(block.atoms[n]) * channels + c] += values[n * channels + c];
+        }
+    }
+
+    /// Gradient with respect to the edge vectors of a block, into its part of `out` (n_edges, 3).
+    void differentiate(const NetworkBlock& block, const Graph& graph, const std::vector<double>& charge_cotangents,
+                       const std::array<double, 3>& dipole_cotangent, bool with_energies, bool keep_graph,
+                       std::vector<double>& out) {
+        if (block.n_edges == 0) return;
         torch::autograd::variable_list outputs, cotangents;
         if (with_energies) {
-            outputs.push_back(energies);
-            cotangents.push_back(torch::ones_like(energies));
+            outputs.push_back(graph.energies);
+            cotangents.push_back(torch::ones_like(graph.energies));
         }
         if (!charge_cotangents.empty()) {
-            const auto rows =
-                torch::from_blob(const_cast<double*>(charge_cotangents.data()), charges.sizes(), torch::kFloat64);
-            outputs.push_back(charges);
-            cotangents.push_back(rows.to(charges.options().requires_grad(false)));
+            const auto channels = static_cast<std::size_t>(graph.charges.size(1));
+            rows.resize(block.atoms.size() * channels);
+            for (std::size_t n = 0; n < block.atoms.size(); ++n)
+                std::copy_n(charge_cotangents.data() + static_cast<std::size_t>(block.atoms[n]) * channels, channels,
+                            rows.data() + n * channels);
+            outputs.push_back(graph.charges);
+            cotangents.push_back(torch::from_blob(rows.data(), graph.charges.sizes(), torch::kFloat64)
+                                     .to(graph.charges.options().requires_grad(false), false, /*copy=*/true));
         }
-        if (dipoles.defined() && dipole_cotangent != std::array<double, 3>{}) {
+        if (graph.dipoles.defined() && dipole_cotangent != std::array<double, 3>{}) {
             const auto row = torch::from_blob(const_cast<double*>(dipole_cotangent.data()), {1, 3}, torch::kFloat64);
-            outputs.push_back(dipoles);
-            cotangents.push_back(row.to(dipoles.options().requires_grad(false)).expand_as(dipoles));
+            outputs.push_back(graph.dipoles);
+            cotangents.push_back(row.to(graph.dipoles.options().requires_grad(false)).expand_as(graph.dipoles));
         }
         // constants of the network have no gradient
         for (std::size_t i = outputs.size(); i-- > 0;) {
@@ -88,7 +159,25 @@ struct Network::Implementation {
             cotangents.erase(cotangents.begin() + static_cast<std::ptrdiff_t>(i));
         }
         if (outputs.empty()) return;
-        copy_out(torch::autograd::grad(outputs, {edge_vectors}, cotangents, keep_graph)[0], out);
+        copy_out(torch::autograd::grad(outputs, {graph.edge_vectors}, cotangents, keep_graph)[0], values);
+        std::copy(values.begin(), values.end(), out.begin() + static_cast<std::ptrdiff_t>(3 * block.first_edge));
+    }
+
+    /// The same for all blocks; graphs that are not there are made again.
+    void differentiate_all(const std::vector<double>& charge_cotangents, const std::array<double, 3>& dipole_cotangent,
+                           bool with_energies, bool keep_graphs, std::vector<double>& out) {
+        out.assign(3 * static_cast<std::size_t>(edges->n_edges), 0.0);
+        for (std::size_t b = 0; b < blocks.blocks().size(); ++b) {
+            const NetworkBlock& block = blocks.blocks()[b];
+            if (graphs.empty()) {
+                differentiate(block, evaluate(block, true, nullptr), charge_cotangents, dipole_cotangent, with_energies,
+                              false, out);
+                continue;
+            }
+            differentiate(block, graphs[b], charge_cotangents, dipole_cotangent, with_energies, keep_graphs, out);
+            if (!keep_graphs) graphs[b] = {};
+        }
+        if (!keep_graphs) graphs.clear();
     }
 
     static torch::jit::Module load(const ModelFile& file, const torch::Device& on) {
@@ -100,10 +189,10 @@ struct Network::Implementation {
     }
 };
 
-Network::Network(const ModelFile& file, const std::string& device) {
+Network::Network(const ModelFile& file, const std::string& device, double graph_memory) {
     const torch::Device usable = usable_device(device);
     try {
-        implementation_ = std::make_unique<Implementation>(file, usable);
+        implementation_ = std::make_unique<Implementation>(file, usable, graph_memory);
     } catch (const c10::Error& error) {
         throw not_loaded(file, device, error.what_without_backtrace());
     } catch (const std::exception& error) {  // TorchScript of an operator this torch does not have
@@ -115,43 +204,41 @@ Network::Network(Network&&) noexcept = default;
 
 void Network::forward(const System& system, const Edges& edges) {
     auto& state = *implementation_;
-    // profiling executors specialise on shapes and compile again whenever the number of edges changes
-    torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
-    const auto int64 = torch::TensorOptions().dtype(torch::kInt64);
-    const std::int64_t n = edges.n_edges;
-    const auto types = torch::from_blob(const_cast<std::int32_t*>(system.types), {system.n_all}, torch::kInt32);
-    const auto centres = torch::from_blob(const_cast<std::int64_t*>(edges.centres.data()), {n}, int64);
-    const auto neighbours = torch::from_blob(const_cast<std::int64_t*>(edges.neighbours.data()), {n}, int64);
-    const auto vectors = torch::from_blob(const_cast<double*>(edges.vectors.data()), {n, 3}, torch::kFloat64);
-    // a leaf of its own: the caller's array changes under later steps
-    state.edge_vectors =
-        vectors.to(state.device, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true).requires_grad_(true);
-    const auto edge_index = torch::stack({centres, neighbours}).to(state.device);
-    const auto output =
-        state.local({types.to(state.device, torch::kInt64), edge_index, state.edge_vectors, system.n_local})
-            .toGenericDict();
-    state.energies = output.at(fields::node_energies).toTensor();
-    state.charges = output.at(fields::latent_charges).toTensor();
-    copy_out(state.energies.to(torch::kFloat64) + output.at(fields::offset_energies).toTensor(), node_energies_);
-    copy_out(state.charges, latent_charges_);
+    state.edges = &edges;
+    state.graphs.clear();
+    const auto& blocks = state.blocks.split(system, edges, state.in_blocks ? centres_per_block : 0);
+    node_energies_.clear();
+    latent_charges_.clear();
     transfer_dipoles_.clear();
-    if (output.contains(fields::transfer_dipoles)) {
-        state.dipoles = output.at(fields::transfer_dipoles).toTensor();
-        copy_out(state.dipoles, transfer_dipoles_);
+    bool keep = true;
+    for (const NetworkBlock& block : blocks) {
+        const double before = bytes_in_use();
+        Graph graph = state.evaluate(block, keep, &state.values);
+        node_energies_.insert(node_energies_.end(), state.values.begin(), state.values.end());
+        state.add_charges(system, block, graph.charges, latent_charges_);
+        if (graph.dipoles.defined()) {
+            copy_out(graph.dipoles, state.values);
+            transfer_dipoles_.insert(transfer_dipoles_.end(), state.values.begin(), state.values.end());
+        }
+        if (!keep) continue;
+        state.graphs.push_back(std::move(graph));
+        if (blocks.size() == 1) continue;
+        if (state.bytes_per_centre == 0.0)
+            state.bytes_per_centre = (bytes_in_use() - before) / static_cast<double>(block.n_centre);
+        keep = state.bytes_per_centre * static_cast<double>(system.n_local) <= state.memory;
+        if (!keep) state.graphs.clear();
     }
 }
 
 const std::vector<double>& Network::backward(const std::vector<double>& charge_cotangents,
                                              const std::array<double, 3>& dipole_cotangent) {
-    auto& state = *implementation_;
-    state.differentiate(charge_cotangents, dipole_cotangent, true, false, edge_gradients_);
-    state.edge_vectors = state.energies = state.charges = state.dipoles = torch::Tensor();
+    implementation_->differentiate_all(charge_cotangents, dipole_cotangent, true, false, edge_gradients_);
     return edge_gradients_;
 }
 
 const std::vector<double>& Network::charge_gradient(const std::vector<double>& charge_cotangents,
                                                     const std::array<double, 3>& dipole_cotangent) {
-    implementation_->differentiate(charge_cotangents, dipole_cotangent, false, true, charge_gradients_);
+    implementation_->differentiate_all(charge_cotangents, dipole_cotangent, false, true, charge_gradients_);
     return charge_gradients_;
 }
 

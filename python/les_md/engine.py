@@ -120,6 +120,8 @@ class Engine:
         threads: threads of network and sums; None leaves torch's setting.
         total_charge: e, for models trained with neutrality; None takes the model's own.
         skin: angstrom; the neighbour list is searched anew when an atom has moved more than half of it.
+        graph_memory: GB for the values that a network of one layer keeps from its forward to its backward pass; systems
+            that would need more have them computed again, block by block.
         solver: how the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", whichever is
             expected to be faster for the first system evaluated.
         accuracy: rms force error of the mesh over the rms force of the same charges placed at random, 1e-8 to 1e-2.
@@ -143,6 +145,7 @@ class Engine:
         total_charge: float | None = None,
         skin: float = 0.5,
         *,
+        graph_memory: float = 2.0,
         solver: str = "auto",
         accuracy: float = 1e-4,
         window: str = "kaiser_bessel",
@@ -169,7 +172,9 @@ class Engine:
                 self._file = self._core.ModelFile.from_bytes(model, "in memory")
             else:
                 self._file = self._core.ModelFile.from_path(str(model))
-            self._engine = self._core.Engine(self._file, device, threads, total_charge, skin, **long_range)
+            self._engine = self._core.Engine(
+                self._file, device, threads, total_charge, skin, graph_memory=float(graph_memory), **long_range
+            )
         except self._core.EngineError as error:
             raise LESError(str(error)) from None
         self.record: dict[str, Any] = json.loads(self._file.metadata_json)

@@ -131,7 +131,8 @@ def test_lammps_has_the_same_pressure(model_file, tmp_path):
     done = subprocess.run([lmp, "-in", "in.pressure", "-log", "none"], cwd=tmp_path, capture_output=True, text=True)
     rows = done.stdout.splitlines()
     expected = float(rows[next(i for i, row in enumerate(rows) if row.split() == ["Step", "Press"]) + 1].split()[1])
-    assert pressure == pytest.approx(expected, rel=1e-4)
+    # OpenMM's is a difference quotient of the energy
+    assert pressure == pytest.approx(expected, rel=1e-3)
 
 
 def reduced_boxes() -> list[np.ndarray]:

@@ -18,6 +18,9 @@ struct EngineOptions {
     std::string device = "cpu";          ///< "cpu"; "cuda" needs a build with CUDA
     std::optional<int> threads;          ///< threads of the network and the sums; none: leave torch's setting
     std::optional<double> total_charge;  ///< e, replaces the model's own; only for models that neutralize
+    /// GB for the values that a network of one layer keeps from its forward to its backward pass; systems that would
+    /// need more have them computed again, block by block.
+    double graph_memory = 2.0;
     double skin = 0.5;                   ///< angstrom, reuse of the engine's own neighbour list
     LongRangeOptions long_range;         ///< solver of periodic systems
 };

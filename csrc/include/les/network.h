@@ -15,12 +15,13 @@ namespace les {
 
 class Network {
 public:
-    /// `device` is "cpu", "cuda" or "cuda:N"; throws les::Error if it cannot be used.
-    Network(const ModelFile& file, const std::string& device);
+    /// `device` is "cpu", "cuda" or "cuda:N"; throws les::Error if it cannot be used. `graph_memory` in bytes: where
+    /// the values between forward and backward pass would take more, they are computed again, block by block.
+    Network(const ModelFile& file, const std::string& device, double graph_memory);
     ~Network();
     Network(Network&&) noexcept;
 
-    /// Evaluates energies and charges and keeps what `backward` needs.
+    /// Evaluates energies and charges and keeps what `backward` needs, `system` and `edges` among it.
     void forward(const System& system, const Edges& edges);
     /// Gradient (n_edges, 3) in eV/angstrom of sum(node_energies) + sum(charge_cotangents * latent_charges) +
     /// dipole_cotangent . sum(transfer_dipoles) with respect to the edge vectors of the last `forward`.
