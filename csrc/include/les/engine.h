@@ -21,8 +21,8 @@ struct EngineOptions {
     /// GB for the values that a network of one layer keeps from its forward to its backward pass; systems that would
     /// need more have them computed again, block by block.
     double graph_memory = 2.0;
-    double skin = 0.5;                   ///< angstrom, reuse of the engine's own neighbour list
-    LongRangeOptions long_range;         ///< solver of periodic systems
+    double skin = 0.5;            ///< angstrom, reuse of the engine's own neighbour list
+    LongRangeOptions long_range;  ///< solver of periodic systems
 };
 
 /// Where the time of the evaluations since the last reset went, seconds of this domain.
