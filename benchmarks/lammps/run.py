@@ -27,6 +27,8 @@ from machine import describe_machine
 #: Copies of the box of 1029 atoms along each axis.
 SIZES = [1, 2, 4, 5, 6, 8, 10]
 QUICK_SIZES = [1, 2]
+#: Of one rank at the default of `graph_memory`, and of an atom beside it.
+GRAPH_BYTES, BYTES_WITHOUT_GRAPH = 2e9, 14e3
 #: Microseconds an atom and step on one core, to choose how many steps a run has.
 GUESS = 150.0
 
@@ -114,7 +116,10 @@ def run_all(benchmark: Benchmark, sizes: list[int], cores: int) -> None:
 
 
 def fits(benchmark: Benchmark, side: int, sizes: list[int]) -> bool:
-    """Whether the next size should fit in memory, by the bytes an atom of this one; says so if not."""
+    """Whether the next size should fit in memory, by the bytes an atom of this one; says so if not.
+
+    Graphs of the network are kept up to `graph_memory`, so they do not grow with the system beyond it.
+    """
     index = sizes.index(side) + 1
     if index == len(sizes):
         return True
@@ -123,16 +128,17 @@ def fits(benchmark: Benchmark, side: int, sizes: list[int]) -> bool:
     per_atom = done["peak_bytes"] / done["atoms"]
     atoms = 3 * SIDE**3 * sizes[index] ** 3
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if atoms * per_atom < 0.9 * memory:
+    needed = min(atoms * per_atom, done["ranks"] * GRAPH_BYTES + atoms * BYTES_WITHOUT_GRAPH)
+    if needed < 0.9 * memory:
         return True
     benchmark.results["memory"] = {
         "bytes_per_atom": per_atom,
         "machine_bytes": memory,
         "largest_atoms": done["atoms"],
         "next_atoms": atoms,
-        "next_bytes": atoms * per_atom,
+        "next_bytes": needed,
     }
-    print(f"  {atoms} atoms would need {atoms * per_atom / 2**30:.1f} GiB, this machine has {memory / 2**30:.1f} GiB")
+    print(f"  {atoms} atoms would need {needed / 2**30:.1f} GiB, this machine has {memory / 2**30:.1f} GiB")
     return False
 
 
