@@ -218,9 +218,9 @@ class Engine:
 
         Returns:
             energy and its terms short_range_energy, long_range_energy, field_energy, embedding_energy (eV), the last of
-            the external charges; external_forces (n_external, 3) eV/angstrom; external_potentials (n_atoms,) V; polarization (3,) e angstrom, zero where
-            it is not defined; polarization_current (3,) e angstrom/ps; born_charges (n_atoms, 3, 3) e, if asked for,
-            dP_a/dr_ib; forces (n_atoms, 3) eV/angstrom; virial (3, 3) eV;
+            the external charges; external_forces (n_external, 3) eV/angstrom and external_potentials (n_atoms,) V of
+            those; polarization (3,) e angstrom, zero where it is not defined; polarization_current (3,) e angstrom/ps;
+            born_charges (n_atoms, 3, 3) e, if asked for, dP_a/dr_ib; forces (n_atoms, 3) eV/angstrom; virial (3, 3) eV;
             node_energies and atom_energies (n_atoms,) eV, the latter with q phi / 2; latent_charges and potentials
             (n_atoms, n_channels) in e and V.
         """

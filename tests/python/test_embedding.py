@@ -42,7 +42,7 @@ def make_engine(tmp_path_factory):
 
 
 def structure(periodic, tilt=0.25, n_external=7):
-    """Positions, symbols and cell of the model, positions and charges (net charge 0.6 e, one of them zero) outside it."""
+    """Atoms of the model, positions and charges outside it (net charge 0.6 e, one of them zero), periodic."""
     atoms = random_atoms(n_atoms=9, periodic=True, tilt=tilt)
     generator = np.random.default_rng(8)
     others = []
@@ -139,7 +139,7 @@ def test_forces_are_derivatives(make_engine, name, periodic, options):
     atoms, others, _, _ = case
     engine = make_engine(name, **options)
     results = evaluate(engine, case)
-    step = 1e-3
+    step = 2e-4
     for atom, axis in [(0, 0), (3, 1), (8, 2)]:
         energies = []
         for sign in (1, -1):
@@ -156,7 +156,7 @@ def test_forces_are_derivatives(make_engine, name, periodic, options):
             energies.append(evaluate(engine, case, others=moved)["energy"])
         got = -(energies[0] - energies[1]) / (2 * step)
         assert got == pytest.approx(results["external_forces"][charge, axis], rel=1e-5, abs=2e-5)
-    assert np.abs(results["external_forces"][[0, 5]]).max() > 0.05
+    assert np.abs(results["external_forces"][[0, 5]]).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["one_channel", "two_neutral_channels"])
