@@ -54,9 +54,14 @@ def without_terms_inside(force: Any, inside: Set[int]) -> Any:
     if isinstance(force, _UNTOUCHED):
         return copy.deepcopy(force)
     raise LESError(
-        f"a mixed System cannot be made of a System with {type(force).__name__} ({force.getName()}), of which is not "
+        f"a mixed System cannot be made of a System with {_class_of(force)}, of which is not "
         "known what acts inside `ml_atoms`; remove it, and add it to the mixed System if it belongs there"
     )
+
+
+def _class_of(force: Any) -> str:
+    """Class of a force for a message; a force of a plugin is an openmm.Force with a name."""
+    return force.getName() if type(force) is openmm.Force else type(force).__name__
 
 
 def bonds_of(force: Any) -> list[tuple[int, int]]:

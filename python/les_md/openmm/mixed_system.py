@@ -104,9 +104,11 @@ def _checked_atoms(topology: Any, system: Any, ml_atoms: Any) -> list[int]:
         raise LESError(f"`ml_atoms` must be a list of indices, got {ml_atoms!r:.60}") from None
     if not atoms:
         raise LESError("`ml_atoms` must name at least one atom, got none")
-    if len(set(atoms)) < len(atoms):
-        raise LESError("`ml_atoms` must name each atom once")
+    seen: set[int] = set()
     for atom in atoms:
+        if atom in seen:
+            raise LESError(f"`ml_atoms` must name each atom once, got {atom} twice")
+        seen.add(atom)
         if not 0 <= atom < n_particles:
             raise LESError(f"`ml_atoms` must be 0 to {n_particles - 1} for this System, got {atom}")
         if system.isVirtualSite(atom):
