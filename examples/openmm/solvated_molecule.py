@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--residue", type=int, default=0, help="the residue the model describes, from 0")
     parser.add_argument("--embedding", choices=["electrostatic", "mechanical"], default="electrostatic")
     parser.add_argument("--length", type=float, default=2.2, help="of the box of water, nm")
+    parser.add_argument("--minimize", type=int, default=200, help="iterations before the dynamics")
     parser.add_argument("--steps", type=int, default=2000, help="of 0.5 fs")
     parser.add_argument("--platform", default="CPU")
     arguments = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> None:
         start = app.Modeller(app.Topology(), [] * unit.nanometer)
         start.addSolvent(forcefield, boxSize=openmm.Vec3(1, 1, 1) * arguments.length * unit.nanometer)
     classical = forcefield.createSystem(
-        start.topology, nonbondedMethod=app.PME, nonbondedCutoff=1.0 * unit.nanometer, rigidWater=True
+        start.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer, rigidWater=True
     )
     residue = list(start.topology.residues())[arguments.residue]
     atoms = [atom.index for atom in residue.atoms() if atom.element is not None]
@@ -48,7 +49,7 @@ def main() -> None:
     simulation = app.Simulation(start.topology, system, integrator, platform)
     context = simulation.context
     context.setPositions(start.positions)
-    simulation.minimizeEnergy(maxIterations=100)
+    simulation.minimizeEnergy(maxIterations=arguments.minimize)
     context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
 
     header = ("step", "T / K", "E_short / kJ/mol", "E_long / kJ/mol", "E_embedding / kJ/mol", "q_0 / e")

@@ -106,8 +106,7 @@ def test_charges_as_quantities_in_copies_and_xml(model_file):
     assert force.getExternalCharges() is None
     assert force.getEmbedding() == "mechanical"
     assert "externalCharges" not in openmm.XmlSerializer.serialize(force)
-    old = openmm.XmlSerializer.serialize(force).replace('version="4"', 'version="3"')
-    assert LESForce.cast(openmm.XmlSerializer.deserialize(old)).getExternalCharges() is None
+    assert LESForce.cast(copy.deepcopy(force)).getExternalCharges() is None
     for damaged in ("0.5*", "0.5*0", "x", "1*2*3"):
         with pytest.raises(openmm.OpenMMException, match="`externalCharges` must be charges or charge\\*count, got"):
             openmm.XmlSerializer.deserialize(xml.replace('externalCharges="0 ', f'externalCharges="{damaged} '))
