@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,10 +12,11 @@ import openmm
 import pytest
 from openmm import app
 from openmm_systems import KILOJOULE_PER_MOLE_PER_EV
-from water_boxes import context_of, energy_and_forces, nonbonded_of, water_box
+from water_boxes import ML_RESIDUE, context_of, energy_and_forces, nonbonded_of, water_box
 
 from les_md.errors import LESError
 from les_md.openmm import LESForce, create_mixed_system
+from les_md.openmm.classical_terms import zero_charges
 
 N_ATOMS = 9
 #: The atoms of the model: the end of a chain, so that terms of all kinds lie inside, across and outside.
@@ -254,6 +256,42 @@ def test_electrostatic_embedding_cuts_no_bond(model_file):
     topology, system, _ = chain()
     with pytest.raises(LESError, match=r"electrostatic embedding has no link atoms, but .* ties atom 4 to atom 5"):
         create_mixed_system(topology, system, INSIDE, model_file(), "electrostatic")
+
+
+def test_an_isolated_model_in_a_periodic_system(model_file):
+    box = water_box()
+    create_mixed_system(box.topology, box.system(), box.ml_atoms(), model_file(), periodic=False)
+    with pytest.raises(LESError, match="needs a model that is periodic if the System is, got `periodic=False`; leave"):
+        create_mixed_system(box.topology, box.system(), box.ml_atoms(), model_file(), "electrostatic", periodic=False)
+
+
+def images_of(system: openmm.System) -> list[int]:
+    return [index for index, force in enumerate(system.getForces()) if isinstance(force, openmm.CustomCVForce)]
+
+
+@pytest.mark.parametrize("embedding", ["mechanical", "electrostatic"])
+@pytest.mark.parametrize("method", [app.CutoffPeriodic, app.Ewald, app.PME, app.LJPME], ids=str)
+def test_periodic_images_of_the_inside(model_file, method, embedding):
+    """What is taken out is what the molecule has alone in the box, where only its images are left to act on it."""
+    box = water_box()
+    mixed = create_mixed_system(box.topology, box.system(method=method), box.ml_atoms(), model_file(), embedding)
+    only_dispersion = embedding == "electrostatic"
+    if method is app.CutoffPeriodic or (only_dispersion and method is not app.LJPME):
+        assert images_of(mixed) == []
+        return
+    residue = list(box.topology.residues())[ML_RESIDUE]
+    others = app.Modeller(box.topology, box.positions * openmm.unit.nanometer)
+    others.delete([other for other in box.topology.residues() if other is not residue])
+    molecule = replace(box, topology=others.topology).system(method=method)
+    if only_dispersion:
+        zero_charges(nonbonded_of(molecule), set(range(3)))
+    nonbonded_of(molecule).setUseDispersionCorrection(False)
+    positions = box.positions[[atom.index for atom in residue.atoms()]]
+    index = [type(force).__name__ for force in molecule.getForces()].index("NonbondedForce")
+    expected = energy_of_only(molecule, positions, index)
+    assert abs(expected) > 1e-6
+    (images,) = images_of(mixed)
+    assert energy_of_only(mixed, box.positions, images) == pytest.approx(-expected, rel=1e-3, abs=1e-8)
 
 
 def test_virtual_sites_across_the_boundary(model_file):

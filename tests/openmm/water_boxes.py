@@ -29,7 +29,7 @@ class WaterBox:
         system = self.forcefield.createSystem(
             self.topology, nonbondedMethod=method, constraints=None, rigidWater=rigid, **options
         )
-        if method is app.PME:
+        if method in (app.Ewald, app.PME, app.LJPME):
             nonbonded_of(system).setEwaldErrorTolerance(1e-6)
         return system
 

@@ -64,6 +64,11 @@ def create_mixed_system(
         raise LESError(f"`embedding` must be 'mechanical' or 'electrostatic', got {embedding!r:.60}")
     inside = set(atoms) | _virtual_sites_of(system, set(atoms))
     is_periodic = system.usesPeriodicBoundaryConditions() if periodic is None else bool(periodic)
+    if embedding == "electrostatic" and is_periodic != system.usesPeriodicBoundaryConditions():
+        raise LESError(
+            f"electrostatic embedding needs a model that is periodic if the System is, got `periodic={is_periodic}`; "
+            "leave `periodic` out"
+        )
     bonds = _bonds(topology, system)
 
     mixed = copy.deepcopy(system)
