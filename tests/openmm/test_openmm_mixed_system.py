@@ -163,12 +163,12 @@ def test_energy_is_conserved(model_file, embedding):
     integrator = openmm.VerletIntegrator(0.00025)
     integrator.setConstraintTolerance(1e-8)
     context = context_of(mixed, box.positions, "CPU", integrator)
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=10)
     context.setVelocitiesToTemperature(300.0, 2)
-    integrator.step(20)
+    integrator.step(10)
     energies = []
-    for _ in range(10):
-        integrator.step(10)
+    for _ in range(6):
+        integrator.step(8)
         state = context.getState(energy=True)
         total = state.getPotentialEnergy() + state.getKineticEnergy()
         energies.append(total.value_in_unit(unit.kilojoule_per_mole))
