@@ -10,7 +10,7 @@ import pytest
 import torch
 from openmm import app, unit
 from openmm_systems import KILOJOULE_PER_MOLE_PER_EV
-from water_boxes import WaterBox, context_of, energy_and_forces, finite_difference, nonbonded_of, water_box
+from water_boxes import ML_RESIDUE, WaterBox, context_of, energy_and_forces, finite_difference, nonbonded_of, water_box
 
 from les_md import ewald
 from les_md.constants import COULOMB_CONSTANT
@@ -45,7 +45,7 @@ def charges_and_positions(box: WaterBox, system: openmm.System) -> tuple[np.ndar
     """Charges of all particles, positions in angstrom, and which of them are the molecule of the model."""
     nonbonded = nonbonded_of(system)
     charges = [nonbonded.getParticleParameters(i)[0]._value for i in range(nonbonded.getNumParticles())]
-    residue = list(box.topology.residues())[40]
+    residue = list(box.topology.residues())[ML_RESIDUE]
     inside = np.isin(np.arange(len(charges)), [atom.index for atom in residue.atoms()])
     context = context_of(system, box.positions)
     positions = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
@@ -128,6 +128,20 @@ def test_forces_are_derivatives(model_file, embedding, water):
     for particle, axis in [(atoms[0], 0), (atoms[2], 1), (near[0], 2), (near[1], 0)]:
         got = finite_difference(context, box.positions, particle, axis)
         assert got == pytest.approx(forces[particle, axis], rel=1e-4, abs=2e-3)
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_molecules_may_be_in_other_images(model_file, platform, embedding):
+    box = water_box()
+    residues = list(box.topology.residues())
+    atoms = [atom.index for index in (ML_RESIDUE, ML_RESIDUE + 3) for atom in residues[index].atoms()]
+    mixed = create_mixed_system(box.topology, box.system(), atoms, model_file(), embedding, **PRECISE)
+    expected = energy_and_forces(context_of(mixed, box.positions, platform))
+    moved = box.positions.copy()
+    moved[atoms[3:]] += 0.1 * box.cell()[0] - 0.2 * box.cell()[2]
+    got = energy_and_forces(context_of(mixed, moved, platform))
+    assert got[0] == pytest.approx(expected[0], abs=1e-4)
+    np.testing.assert_allclose(got[1], expected[1], rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)

@@ -104,6 +104,8 @@ def _without_nonbonded_pairs(force: Any, inside: Set[int]) -> Any:
                 f"{force.getName()} changes an interaction inside `ml_atoms` with the global parameter {parameter}, "
                 "which mixed Systems do not support; leave out the offset"
             )
+    # molecules of the model may be in different images
+    edited.setExceptionsUsePeriodicBoundaryConditions(edited.usesPeriodicBoundaryConditions())
     for pair in combinations(sorted(inside), 2):
         if pair in exceptions:
             edited.setExceptionParameters(exceptions[pair], *pair, 0.0, 1.0, 0.0)
@@ -148,6 +150,7 @@ def minus_images_inside(force: Any, inside: Set[int]) -> Any | None:
     for pair in combinations(sorted(inside), 2):
         images.addException(*pair, 0.0, 1.0, 0.0)
     images.setNonbondedMethod(method)
+    images.setExceptionsUsePeriodicBoundaryConditions(True)
     images.setCutoffDistance(force.getCutoffDistance())
     images.setEwaldErrorTolerance(force.getEwaldErrorTolerance())
     images.setPMEParameters(*force.getPMEParameters())
