@@ -132,37 +132,28 @@ def zero_charges(force: Any, particles: Set[int]) -> None:
 
 
 def minus_images_inside(force: Any, inside: Set[int]) -> Any | None:
-    """Minus what particles `inside` get from periodic images of each other in `force`, or None if that is nothing.
+    """Minus the Coulomb energy of `inside` with its own periodic images in `force`, None if there is nothing of that.
 
-    Exclusions leave out one image of each pair. A lattice sum has the others, which a periodic model has already.
+    Exclusions leave out one image of each pair. A lattice sum has the others, which a model with charges has already.
     """
     if not isinstance(force, openmm.NonbondedForce) or force.getNonbondedMethod() not in _LATTICE_SUMS:
         return None
-    method = force.getNonbondedMethod()
+    charges = {particle: force.getParticleParameters(particle)[0] for particle in inside}
+    if not any(charge._value for charge in charges.values()):
+        return None
     images = openmm.NonbondedForce()
     for particle in range(force.getNumParticles()):
-        charge, sigma, epsilon = force.getParticleParameters(particle) if particle in inside else (0.0, 1.0, 0.0)
-        if method != openmm.NonbondedForce.LJPME:
-            epsilon = 0.0
-        images.addParticle(charge, sigma, epsilon)
-    if all(_is_nothing(images.getParticleParameters(particle)) for particle in inside):
-        return None
+        images.addParticle(charges.get(particle, 0.0), 1.0, 0.0)
     for pair in combinations(sorted(inside), 2):
         images.addException(*pair, 0.0, 1.0, 0.0)
-    images.setNonbondedMethod(method)
+    is_ewald = force.getNonbondedMethod() == openmm.NonbondedForce.Ewald
+    images.setNonbondedMethod(openmm.NonbondedForce.Ewald if is_ewald else openmm.NonbondedForce.PME)
     images.setExceptionsUsePeriodicBoundaryConditions(True)
     images.setCutoffDistance(force.getCutoffDistance())
     images.setEwaldErrorTolerance(force.getEwaldErrorTolerance())
     images.setPMEParameters(*force.getPMEParameters())
-    images.setLJPMEParameters(*force.getLJPMEParameters())
-    images.setUseDispersionCorrection(False)
     minus = openmm.CustomCVForce("-images")
     minus.addCollectiveVariable("images", images)
     minus.setForceGroup(force.getForceGroup())
     minus.setName("minus classical images of the ML atoms")
     return minus
-
-
-def _is_nothing(parameters: Any) -> bool:
-    charge, _, epsilon = (value._value for value in parameters)
-    return bool(charge == 0.0 and epsilon == 0.0)

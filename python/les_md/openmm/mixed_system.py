@@ -77,7 +77,8 @@ def create_mixed_system(
     if embedding == "electrostatic":
         _check_no_bond_is_cut(system, bonds, inside)
         charges = _take_charges(forces, inside)
-    if is_periodic:
+    les_force = LESForce(model, topology, periodic=is_periodic, particles=atoms, external_charges=charges, **settings)
+    if is_periodic and les_force.getMetadata()["long_range"] is not None:
         forces += [minus for force in forces if (minus := minus_images_inside(force, inside)) is not None]
     for index in reversed(range(mixed.getNumForces())):
         mixed.removeForce(index)
@@ -86,7 +87,6 @@ def create_mixed_system(
     if remove_constraints:
         _remove_constraints(mixed, inside)
 
-    les_force = LESForce(model, topology, periodic=is_periodic, particles=atoms, external_charges=charges, **settings)
     # barostats and periodic wrapping move molecules, which OpenMM finds by bonds
     for first, second in sorted(bonds):
         if first in inside and second in inside:
