@@ -31,6 +31,10 @@ py::array_t<double> to_numpy(const std::vector<double>& values, const std::vecto
     return array;
 }
 
+py::ssize_t to_size(const std::vector<double>& values, std::size_t width) {
+    return static_cast<py::ssize_t>(values.size() / width);
+}
+
 py::dict to_dict(const les::Results& results, py::ssize_t n_local, py::ssize_t n_all) {
     py::array_t<double> virial({3, 3});
     for (std::size_t a = 0; a < 3; ++a) {
@@ -51,6 +55,9 @@ py::dict to_dict(const les::Results& results, py::ssize_t n_local, py::ssize_t n
     out["field_energy"] = results.field_energy;
     out["polarization"] = results.polarization;
     out["polarization_current"] = results.polarization_current;
+    out["embedding_energy"] = results.embedding_energy;
+    out["external_potentials"] = to_numpy(results.external_potentials, {to_size(results.external_potentials, 1)});
+    out["external_forces"] = to_numpy(results.external_forces, {to_size(results.external_forces, 3), 3});
     if (!results.born_charges.empty() || n_local == 0)
         out["born_charges"] = to_numpy(results.born_charges, {n_local, 3, 3});
     return out;
@@ -96,9 +103,18 @@ les::System to_system(const Doubles& positions, const Types& types, const Double
 }
 
 py::dict compute(les::Engine& engine, const Doubles& positions, const Types& types, const Doubles& cell, bool periodic,
-                 const Response& response) {
+                 const Response& response, const Doubles& external_positions, const Doubles& external_charges) {
     les::System system = to_system(positions, types, cell, periodic);
     response.add_to(system);
+    if (external_positions.ndim() != 2 || external_positions.shape(1) != 3)
+        throw les::Error("`external_positions` must have shape (n_external, 3)");
+    if (external_charges.ndim() != 1 || external_charges.shape(0) != external_positions.shape(0))
+        throw les::Error("`external_charges` must have one entry per row of `external_positions`, got " +
+                         std::to_string(external_charges.size()) + " for " +
+                         std::to_string(external_positions.shape(0)));
+    system.n_external = external_charges.shape(0);
+    system.external_positions = external_positions.data();
+    system.external_charges = external_charges.data();
     const les::Results* results = nullptr;
     {
         py::gil_scoped_release release;

@@ -6,15 +6,29 @@
 
 namespace les {
 
+namespace {
+
+Matrix3 sum(Matrix3 a, const Matrix3& b) {
+    for (std::size_t x = 0; x < 3; ++x) {
+        for (std::size_t y = 0; y < 3; ++y) a[x][y] += b[x][y];
+    }
+    return a;
+}
+
+}  // namespace
+
 void collect_energies_and_charges(const Network& network, const std::vector<double>& latent_charges,
-                                  const LongRangeResult& long_range, const PolarizationResult& polar,
-                                  Results& results) {
+                                  const LongRangeResult& long_range, const EmbeddingResult& embedding,
+                                  const PolarizationResult& polar, Results& results) {
     results.node_energies = network.node_energies();
     results.short_range_energy = 0.0;
     for (const double energy : results.node_energies) results.short_range_energy += energy;
     results.long_range_energy = long_range.energy;
     results.latent_charges = latent_charges;
     results.potentials = long_range.potentials;
+    results.embedding_energy = embedding.energy;
+    results.external_potentials = embedding.potentials;
+    results.external_forces = embedding.external_forces;
     results.field_energy = polar.field_energy;
     results.field_energies = polar.field_energies;
     results.polarization = polar.polarization;
@@ -23,11 +37,14 @@ void collect_energies_and_charges(const Network& network, const std::vector<doub
 }
 
 void collect_forces_and_virial(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                               const LongRangeResult& long_range, const PolarizationResult& polar, Results& results) {
+                               const LongRangeResult& long_range, const EmbeddingResult& embedding,
+                               const PolarizationResult& polar, Results& results) {
     results.forces.assign(3 * static_cast<std::size_t>(system.n_all), 0.0);
     std::copy(long_range.forces.begin(), long_range.forces.end(), results.forces.begin());
     for (std::size_t n = 0; n < polar.forces.size(); ++n) results.forces[n] += polar.forces[n];
+    for (std::size_t n = 0; n < embedding.forces.size(); ++n) results.forces[n] += embedding.forces[n];
     Matrix3 virial = long_range.virial;
+    if (system.n_external > 0) virial = sum(virial, embedding.virial);
     for (std::size_t n = 0; n < polar.virials.size(); ++n) virial[n % 9 / 3][n % 3] += polar.virials[n];
     for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
         // v = r_j - r_i: F_i += dE/dv, F_j -= dE/dv, W -= dE/dv (x) v
@@ -68,8 +85,8 @@ void share_long_range_virial(const Matrix3& share_of_domain, Communicator& commu
 }  // namespace
 
 void collect_atom_virials(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                          const LongRangeResult& long_range, const PolarizationResult& polar,
-                          Communicator& communicator, Results& results) {
+                          const LongRangeResult& long_range, const EmbeddingResult& embedding,
+                          const PolarizationResult& polar, Communicator& communicator, Results& results) {
     results.atom_virials.clear();
     if (!system.atom_virials) return;
     results.atom_virials.assign(9 * static_cast<std::size_t>(system.n_all), 0.0);
@@ -88,7 +105,8 @@ void collect_atom_virials(const System& system, const Edges& edges, const std::v
         }
     }
     for (std::size_t n = 0; n < polar.virials.size(); ++n) results.atom_virials[n] += polar.virials[n];
-    if (results.n_channels > 0) share_long_range_virial(long_range.virial, communicator, results);
+    if (results.n_channels > 0)
+        share_long_range_virial(sum(long_range.virial, embedding.virial), communicator, results);
 }
 
 double Results::atom_energy(std::int64_t i) const {
@@ -97,6 +115,7 @@ double Results::atom_energy(std::int64_t i) const {
     for (std::size_t channel = 0; channel < channels; ++channel) {
         energy += 0.5 * latent_charges[atom * channels + channel] * potentials[atom * channels + channel];
     }
+    if (!external_potentials.empty()) energy += atomic_charge(i, 1.0) * external_potentials[atom];
     if (!field_energies.empty()) energy += field_energies[atom];
     return energy;
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "collect.h"
+#include "embedding.h"
 #include "les/charges.h"
 #include "les/error.h"
 #include "les/long_range.h"
@@ -45,6 +46,13 @@ double graph_memory_of(const EngineOptions& options) {
     return 1e9 * options.graph_memory;
 }
 
+/// A float32 network asks for no more than a float32 mesh gives, unless the user does.
+LongRangeOptions long_range_options(const Metadata& metadata, const EngineOptions& options) {
+    LongRangeOptions periodic = options.long_range;
+    if (periodic.dtype.empty()) periodic.dtype = periodic.accuracy < 1e-6 ? "float64" : metadata.dtype;
+    return periodic;
+}
+
 std::vector<double> total_charge_of(const Metadata& metadata, const EngineOptions& options) {
     const bool neutralizes = metadata.long_range && metadata.long_range->neutralize;
     if (options.total_charge && !neutralizes) {
@@ -72,8 +80,9 @@ struct Engine::Implementation {
     std::unique_ptr<LongRangeSolver> periodic_solver, isolated_solver;
     LongRangeSolver* solver = nullptr;  // the one of the last evaluation
     LongRangeResult no_long_range;
+    Embedding embedding;
     Polarization polarization;
-    std::vector<double> total_potentials;  // of the long-range sum and the field
+    std::vector<double> total_potentials;  // of the long-range sum, external charges and the field
     std::vector<std::string> warnings;
     bool warned_of_field = false;
     Results results;
@@ -86,6 +95,7 @@ struct Engine::Implementation {
           neighbor_list(metadata.cutoff, options.skin),
           network(file, options.device, graph_memory_of(options)),
           charges(metadata, total_charge_of(metadata, options)),
+          embedding(metadata, long_range_options(metadata, options)),
           polarization(metadata) {
         results.n_channels = metadata.n_channels;
         if (options.threads) {
@@ -94,10 +104,8 @@ struct Engine::Implementation {
             at::set_num_threads(*options.threads);
         }
         if (metadata.long_range) {
-            LongRangeOptions periodic = options.long_range;
-            // a float32 network asks for no more than a float32 mesh gives, unless the user does
-            if (periodic.dtype.empty()) periodic.dtype = periodic.accuracy < 1e-6 ? "float64" : metadata.dtype;
-            periodic_solver = make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
+            periodic_solver =
+                make_periodic_solver(*metadata.long_range, metadata.n_channels, long_range_options(metadata, options));
             isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
         } else if (sets_more_than_solver(options.long_range)) {
             warnings.emplace_back("this model has no long-range energy: options of the long-range sum have no effect");
@@ -114,17 +122,18 @@ struct Engine::Implementation {
         clock.end_of(times.network_forward);
         const std::vector<double>& latent_charges = charges.collect(system, network.latent_charges(), communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
+        const EmbeddingResult& embedded = embedding.compute(system, latent_charges, communicator);
         clock.end_of(times.long_range);
         const PolarizationResult& polar =
             polarization.compute(system, edges, latent_charges, network, charges, communicator);
         warn_of_field(system);
-        const std::vector<double>& potentials = sum_of(long_range.potentials, polar.potentials);
+        const std::vector<double>& potentials = sum_of(long_range.potentials, embedded.potentials, polar.potentials);
         const std::vector<double>& cotangents = charges.cotangents(system, potentials, communicator);
         const std::vector<double>& edge_gradients = network.backward(cotangents, polar.dipole_cotangent);
         clock.end_of(times.network_backward);
-        collect_energies_and_charges(network, latent_charges, long_range, polar, results);
-        collect_forces_and_virial(system, edges, edge_gradients, long_range, polar, results);
-        collect_atom_virials(system, edges, edge_gradients, long_range, polar, communicator, results);
+        collect_energies_and_charges(network, latent_charges, long_range, embedded, polar, results);
+        collect_forces_and_virial(system, edges, edge_gradients, long_range, embedded, polar, results);
+        collect_atom_virials(system, edges, edge_gradients, long_range, embedded, polar, communicator, results);
         check_finite(results);
         return results;
     }
@@ -165,10 +174,16 @@ struct Engine::Implementation {
         return solver->compute(system, latent_charges, communicator);
     }
 
-    const std::vector<double>& sum_of(const std::vector<double>& potentials, const std::vector<double>& of_field) {
-        if (of_field.empty()) return potentials;
-        total_potentials.resize(potentials.size());
-        for (std::size_t n = 0; n < potentials.size(); ++n) total_potentials[n] = potentials[n] + of_field[n];
+    /// Per charge; external charges have the same potential for all channels of an atom.
+    const std::vector<double>& sum_of(const std::vector<double>& potentials, const std::vector<double>& of_external,
+                                      const std::vector<double>& of_field) {
+        if (of_external.empty() && of_field.empty()) return potentials;
+        total_potentials = potentials;
+        const auto channels = static_cast<std::size_t>(metadata.n_channels);
+        for (std::size_t n = 0; n < total_potentials.size(); ++n) {
+            if (!of_external.empty()) total_potentials[n] += of_external[n / channels];
+            if (!of_field.empty()) total_potentials[n] += of_field[n];
+        }
         return total_potentials;
     }
 
@@ -242,6 +257,10 @@ std::vector<std::string> Engine::take_warnings() {
     if (implementation_->solver != nullptr) {
         for (auto& text : implementation_->solver->take_warnings()) warnings.push_back(std::move(text));
     }
+    for (auto& text : implementation_->embedding.take_warnings()) {
+        // the two sums share their settings, and what there is to say of them
+        if (std::find(warnings.begin(), warnings.end(), text) == warnings.end()) warnings.push_back(std::move(text));
+    }
     return warnings;
 }
 
@@ -258,7 +277,8 @@ void Engine::reset_stage_times() {
 
 std::string Engine::long_range_description() const {
     if (implementation_->solver == nullptr) return "none";
-    return implementation_->solver->description();
+    const std::string embedding = implementation_->embedding.description();
+    return implementation_->solver->description() + (embedding.empty() ? "" : "; external charges: " + embedding);
 }
 
 }  // namespace les

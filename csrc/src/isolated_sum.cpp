@@ -7,12 +7,11 @@
 
 #include "les/error.h"
 #include "les/long_range.h"
+#include "smeared_pair.h"
 
 namespace les {
 
 namespace {
-
-constexpr double pi = 3.14159265358979323846;
 
 class IsolatedSolver final : public LongRangeSolver {
 public:
@@ -71,9 +70,7 @@ private:
                         throw Error(
                             "atoms must not coincide, got two at the same place in the long-range sum; check the "
                             "structure");
-                    // f(r) = erf(a r) / r,  f'(r) = (2 a / sqrt(pi) exp(-a^2 r^2) - f) / r
-                    const double f = std::erf(a * r) / r;
-                    const double f_prime = (2.0 * a / std::sqrt(pi) * std::exp(-a * a * r * r) - f) / r;
+                    const auto [f, f_prime] = smeared_pair(r, a);
                     double qq = 0.0;
                     for (std::size_t channel = 0; channel < channels_; ++channel) {
                         potential[channel] += parameters_.coulomb_constant * other[3 + channel] * f;

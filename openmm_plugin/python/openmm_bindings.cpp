@@ -109,6 +109,7 @@ PYBIND11_MODULE(_openmm, module) {
         lesForce(force).setParticleSymbols(symbols);
     });
     bindSetting(module, "particles", &LESForce::getParticles, &LESForce::setParticles);
+    bindSetting(module, "external_charges", &LESForce::getExternalCharges, &LESForce::setExternalCharges);
     module.def("add_bond", [](Address force, int particle1, int particle2) {
         return lesForce(force).addBond(particle1, particle2);
     });
@@ -172,6 +173,12 @@ PYBIND11_MODULE(_openmm, module) {
         "field_energy",
         [](Address force, Address context) {
             return evaluated([&] { return lesForce(force).getFieldEnergy(contextAt(context)); });
+        },
+        "kJ/mol");
+    module.def(
+        "embedding_energy",
+        [](Address force, Address context) {
+            return evaluated([&] { return lesForce(force).getEmbeddingEnergy(contextAt(context)); });
         },
         "kJ/mol");
     module.def("long_range_description", [](Address force, Address context) {

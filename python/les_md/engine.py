@@ -198,6 +198,8 @@ class Engine:
         velocities: np.ndarray | None = None,
         unwrapped_positions: np.ndarray | None = None,
         born_charges: bool = False,
+        external_positions: np.ndarray | None = None,
+        external_charges: np.ndarray | None = None,
     ) -> dict[str, Any]:
         """Evaluates one system with the engine's own neighbour list.
 
@@ -210,17 +212,27 @@ class Engine:
             unwrapped_positions: (n_atoms, 3), angstrom, followed through periodic boundaries, for the polarization;
                 None: `positions`.
             born_charges: also compute Born effective charges.
+            external_positions: (n_external, 3), angstrom, of fixed charges outside the model, as of a classical force
+                field. They act on its latent charges and are acted on by them, not by each other.
+            external_charges: (n_external,), e.
 
         Returns:
-            energy, short_range_energy, long_range_energy, field_energy (eV); polarization (3,) e angstrom, zero where
-            it is not defined; polarization_current (3,) e angstrom/ps; born_charges (n_atoms, 3, 3) e, if asked for,
-            dP_a/dr_ib; forces (n_atoms, 3) eV/angstrom; virial (3, 3) eV;
+            energy and its terms short_range_energy, long_range_energy, field_energy, embedding_energy (eV), the last of
+            the external charges; external_forces (n_external, 3) eV/angstrom and external_potentials (n_atoms,) V of
+            those; polarization (3,) e angstrom, zero where it is not defined; polarization_current (3,) e angstrom/ps;
+            born_charges (n_atoms, 3, 3) e, if asked for, dP_a/dr_ib; forces (n_atoms, 3) eV/angstrom; virial (3, 3) eV;
             node_energies and atom_energies (n_atoms,) eV, the latter with q phi / 2; latent_charges and potentials
             (n_atoms, n_channels) in e and V.
         """
         response = self._response(field, velocities, unwrapped_positions, born_charges)
         box = np.eye(3) if cell is None else cell
-        return self._evaluated(self._engine.compute, positions, types, box, periodic, response)
+        if (external_positions is None) != (external_charges is None):
+            raise LESError("`external_positions` and `external_charges` must be given together, got one of them")
+        external = (
+            np.zeros((0, 3)) if external_positions is None else external_positions,
+            np.zeros(0) if external_charges is None else external_charges,
+        )
+        return self._evaluated(self._engine.compute, positions, types, box, periodic, response, *external)
 
     def compute_with_edges(
         self,

@@ -24,7 +24,7 @@ def _force_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     """Those of `arguments` that LESForce takes; raises LESError for one that nobody reads."""
     from les_md.openmm import LESForce
 
-    given = {"self", "model", "symbols_or_topology", "periodic", "particles"}
+    given = {"self", "model", "symbols_or_topology", "periodic", "particles", "external_charges"}
     known = [name for name in inspect.signature(LESForce.__init__).parameters if name not in given]
     settings = {name: value for name, value in arguments.items() if name not in _EMBEDDING_ARGUMENTS}
     for name in settings:
@@ -68,7 +68,33 @@ class LESPotentialImpl:
 
     def getSupportedEmbeddings(self) -> list[str]:
         """Embeddings of its own; those of openmm-ml work besides."""
-        return []
+        return ["electrostatic"] if self.has_long_range else []
+
+    def createMixedSystem(
+        self,
+        topology: Any,
+        system: Any,
+        atoms: list[int],
+        forceGroup: int,
+        interpolate: bool,
+        embedding: str,
+        returnInfo: bool = False,
+        **arguments: Any,
+    ) -> Any:
+        """A mixed System with electrostatic embedding, see `les_md.openmm.create_mixed_system`.
+
+        openmm-ml takes constraints out and adds what `returnInfo` asks for.
+        """
+        from les_md.openmm import create_mixed_system
+
+        for name in _EMBEDDING_ARGUMENTS & set(arguments) | ({"interpolate"} if interpolate else set()):
+            raise LESError(
+                f"electrostatic embedding does not support `{name}`; use mechanical embedding or leave it out"
+            )
+        settings = self.settings | _force_settings(arguments)
+        return create_mixed_system(
+            topology, system, atoms, self.model, embedding, remove_constraints=False, force_group=forceGroup, **settings
+        )
 
     def getMLLongRange(self) -> bool:
         """Whether atoms act on each other beyond the cutoff and on their periodic images.

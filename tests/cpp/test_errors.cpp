@@ -1,9 +1,26 @@
 // What the engine refuses, and that it says so in one line.
 #include <fstream>
 #include <limits>
+#include <memory>
 
 #include "case.h"
 #include "check.h"
+
+namespace {
+
+/// The first of two domains, as far as the other is not asked for anything.
+class FirstOfTwo final : public les::Communicator {
+public:
+    int rank() const override { return 0; }
+    int size() const override { return 2; }
+    void allreduce_sum(double*, std::int64_t) override {}
+    std::vector<double> allgather(const std::vector<double>& values) override { return values; }
+    void exchange(const void*, const std::vector<std::int64_t>&, void*, const std::vector<std::int64_t>&) override {}
+    void ghosts_to_owners(double*, int) override {}
+    void owners_to_ghosts(double*, int) override {}
+};
+
+}  // namespace
 
 int main(int, char** arguments) {
     const std::string cases = arguments[1], models = arguments[2], path = models + "/periodic_float64.les.pt";
@@ -30,6 +47,15 @@ int main(int, char** arguments) {
 
     les::Engine engine(file);
     Case reference(cases + "/periodic.json", file);
+    les::EngineOptions direct;
+    direct.long_range.solver = "direct";
+    les::Engine divided(file, direct, std::make_shared<FirstOfTwo>());
+    les::System embedded = reference.system;
+    const double place[3] = {0.1, 0.2, 0.3}, charge = 0.5;
+    embedded.n_external = 1;
+    embedded.external_positions = place;
+    embedded.external_charges = &charge;
+    check_error([&] { divided.compute(embedded); }, "external charges must be given to one domain, got 2");
     reference.positions[4] = std::numeric_limits<double>::quiet_NaN();
     check_error([&] { engine.compute(reference.system); }, "`positions` must be finite, atom 1");
     reference.positions[4] = reference.positions[1];

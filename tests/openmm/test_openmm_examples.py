@@ -39,6 +39,21 @@ def test_water_npt(model_file, tmp_path):
     assert len(rows) == 100
 
 
+@pytest.mark.parametrize("embedding", ["electrostatic", "mechanical"])
+def test_solvated_molecule(model_file, embedding):
+    script = EXAMPLES / "solvated_molecule.py"
+    options = ["--embedding", embedding, "--steps", "10", "--length", "1.9", "--minimize", "5"]
+    run = subprocess.run([sys.executable, script, model_file(), *options], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    header, *rows = run.stdout.splitlines()
+    assert "E_embedding / kJ/mol" in header
+    table = np.array([[float(word) for word in row.split()] for row in rows])
+    assert table.shape == (11, 6)
+    assert np.isfinite(table).all()
+    is_embedded = np.abs(table[:, 4]) > 0.1
+    assert is_embedded.all() if embedding == "electrostatic" else not is_embedded.any()
+
+
 def test_water_box(model_file, tmp_path):
     lines = run_example("water_box.py", model_file(), tmp_path, "--steps", "10", "--platform", "Reference")
     assert len(lines) == 12

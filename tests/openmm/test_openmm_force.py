@@ -5,6 +5,7 @@ from __future__ import annotations
 import ase
 import numpy as np
 import openmm
+import openmm.app
 import pytest
 import torch
 from openmm import unit

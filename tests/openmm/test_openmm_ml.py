@@ -17,7 +17,7 @@ from openmm_systems import evaluate, make_context, waters
 from openmmml import MLPotential
 
 from les_md.errors import LESError
-from les_md.openmm import LESForce
+from les_md.openmm import LESForce, create_mixed_system
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "openmm" / "openmm_ml.py"
 CHARGES = {"O": -0.8, "H": 0.4}
@@ -137,6 +137,40 @@ def test_mixed_system(model_file, periodic):
     expected = whole.forces.copy()
     expected[subset] += model.forces - subset_classical.forces
     np.testing.assert_allclose(got.forces, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("periodic", [True, False], ids=["triclinic", "isolated"])
+def test_mechanical_embedding_of_either_package_is_the_same(model_file, periodic):
+    atoms = waters(periodic)
+    classical = classical_system(atoms, openmm.NonbondedForce.PME if periodic else openmm.NonbondedForce.NoCutoff)
+    subset = [3, 4, 5, 12, 13, 14]
+    potential = MLPotential("les", model=model_file())
+    theirs = potential.createMixedSystem(topology_of(atoms), classical, subset, solver="direct")
+    ours = create_mixed_system(topology_of(atoms), classical, subset, model_file(), solver="direct")
+    expected = evaluate(context_of(theirs, atoms.positions))
+    got = evaluate(context_of(ours, atoms.positions))
+    assert got.energy == pytest.approx(expected.energy, abs=1e-4)
+    np.testing.assert_allclose(got.forces, expected.forces, rtol=0, atol=1e-3)
+
+
+def test_electrostatic_embedding(model_file):
+    atoms = waters(True)
+    classical = classical_system(atoms, openmm.NonbondedForce.PME)
+    classical.addConstraint(0, 1, 0.1)
+    classical.addConstraint(3, 4, 0.1)
+    potential = MLPotential("les", model=model_file(), solver="direct")
+    assert potential.getSupportedEmbeddings() == ["electrostatic", "mechanical"]
+    arguments = (topology_of(atoms), classical, [3, 4, 5])
+    info = potential.createMixedSystem(*arguments, forceGroup=2, embedding="electrostatic", returnInfo=True)
+    assert info["oldToNew"] == list(range(len(atoms)))
+    expected = create_mixed_system(*arguments, model_file(), "electrostatic", force_group=2, solver="direct")
+    assert openmm.XmlSerializer.serialize(info["system"]) == openmm.XmlSerializer.serialize(expected)
+    assert expected.getNumConstraints() == 1
+    for extra in ({"interpolate": True}, {"linkAtomDistances": []}):
+        (name,) = extra
+        with pytest.raises(LESError, match=f"electrostatic embedding does not support `{name}`; use mechanical"):
+            potential.createMixedSystem(*arguments, embedding="electrostatic", **extra)
+    assert MLPotential("les", model=model_file(n_channels=0)).getSupportedEmbeddings() == ["mechanical"]
 
 
 def test_interpolation(model_file):

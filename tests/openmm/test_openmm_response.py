@@ -241,7 +241,7 @@ def test_reporter_writes_what_the_context_says(model_file, tmp_path):
     )
     simulation.step(1)
     header, *rows = path.read_text().splitlines()
-    assert header.split(",")[:10] == [
+    assert header.split(",")[:11] == [
         "time_ps",
         "Jx",
         "Jy",
@@ -252,8 +252,9 @@ def test_reporter_writes_what_the_context_says(model_file, tmp_path):
         "short_range",
         "long_range",
         "field",
+        "embedding",
     ]
-    assert header.split(",")[10:] == [f"q{particle}" for particle in particles]
+    assert header.split(",")[11:] == [f"q{particle}" for particle in particles]
     assert [float(row.split(",")[0]) for row in rows] == pytest.approx([0.0004, 0.0008, 0.0012])
     last = [float(number) for number in rows[-1].split(",")]
     context = simulation.context
@@ -263,6 +264,7 @@ def test_reporter_writes_what_the_context_says(model_file, tmp_path):
         *force.getPolarization(context).value_in_unit(dipole),
         force.getShortRangeEnergy(context).value_in_unit(unit.kilojoule_per_mole),
         force.getLongRangeEnergy(context).value_in_unit(unit.kilojoule_per_mole),
+        0.0,
         0.0,
         *force.getCharges(context).value_in_unit(ELEMENTARY),
     ]

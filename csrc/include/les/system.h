@@ -22,9 +22,14 @@ struct System {
     const double* unwrapped_positions = nullptr;  ///< (n_local, 3), angstrom, followed through periodic boundaries;
                                                   ///< null: `positions`. Read for the polarization alone
     const double* velocities = nullptr;           ///< (n_local, 3), angstrom/ps; read for the current alone
-    bool atom_virials = false;                    ///< Results::atom_virials is wanted
-    bool polarization_current = false;            ///< Results::polarization_current is wanted; needs `velocities`
-    bool born_charges = false;                    ///< Results::born_charges is wanted
+    /// Fixed charges outside the model, as of a classical force field, which act on its charges and are acted on by
+    /// them, not by each other. Hosts of one domain only.
+    std::int64_t n_external = 0;
+    const double* external_positions = nullptr;  ///< (n_external, 3), angstrom
+    const double* external_charges = nullptr;    ///< (n_external,), e
+    bool atom_virials = false;                   ///< Results::atom_virials is wanted
+    bool polarization_current = false;           ///< Results::polarization_current is wanted; needs `velocities`
+    bool born_charges = false;                   ///< Results::born_charges is wanted
 };
 
 /// Full neighbour list of a host, each pair twice. Pairs beyond the cutoff are allowed and dropped.
@@ -42,11 +47,14 @@ struct Results {
     double short_range_energy = 0.0;     ///< eV, network energies and element offsets of the owned atoms
     double long_range_energy = 0.0;      ///< eV, sum over owned atoms and channels of charge * potential / 2
     double field_energy = 0.0;           ///< eV, -field . polarization where that is defined, else 0
+    double embedding_energy = 0.0;       ///< eV, latent charges in the potential of the external ones; in no other term
     Matrix3 virial{};                    ///< eV, -dE/d(strain), all of `energy()`, symmetric
     std::vector<double> node_energies;   ///< (n_local,), eV, short-range energy with element offsets
     std::vector<double> forces;          ///< (n_all, 3), eV/angstrom; entries of ghosts belong to their owners
     std::vector<double> latent_charges;  ///< (n_local, n_channels), e, after the neutrality option
     std::vector<double> potentials;      ///< (n_local, n_channels), V, dE_lr/dq of those charges
+    std::vector<double> external_potentials;  ///< (n_local,), V, of the external charges; empty without any
+    std::vector<double> external_forces;      ///< (n_external, 3), eV/angstrom, on the external charges
     /// (n_all, 3, 3), eV, each symmetric, empty unless asked for; entries of ghosts belong to their owners. Only the
     /// sum is physical; over all domains it is that of `virial`. Each edge gives half of its virial to either end, the
     /// long-range virial of the whole system is shared among owned atoms as the sum over channels of charge^2.
@@ -59,8 +67,9 @@ struct Results {
     std::vector<double> field_energies;  ///< (n_local,), eV, shares of `field_energy`; empty without a field
     int n_channels = 0;
 
-    double energy() const { return short_range_energy + long_range_energy + field_energy; }
-    /// Energy of owned atom `i`: e_i + sum over channels of q_i phi_i / 2 + its field energy. These sum to `energy()`.
+    double energy() const { return short_range_energy + long_range_energy + field_energy + embedding_energy; }
+    /// Energy of owned atom `i`: e_i + sum over channels of q_i phi_i / 2 + its field energy + sum over channels of q_i
+    /// times its external potential. These sum to `energy()`.
     double atom_energy(std::int64_t i) const;
     /// Current sum_i Z*_i . v_i (3,) of this domain, e angstrom/ps, from `born_charges` and velocities (n_local, 3) in
     /// angstrom/ps: for hosts that know the velocities after the forces only.

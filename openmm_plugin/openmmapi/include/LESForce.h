@@ -53,6 +53,15 @@ public:
     void setParticles(const std::vector<int>& particles);
 
     /**
+     * Fixed charges in e of all particles of the System, those of the particles the force acts on being 0, for
+     * electrostatic embedding: they act on the latent charges of the model by the long-range kernel of the model, with
+     * forces on both, and not on each other. Empty, the default: mechanical embedding, the rest is not seen.
+     */
+    const std::vector<double>& getExternalCharges() const { return externalCharges; }
+    /** Throws OpenMMException for a charge that is not finite, and for a model without charges. */
+    void setExternalCharges(const std::vector<double>& charges);
+
+    /**
      * Declares two particles of the System, wherever the model acts, as parts of one molecule, as Force classes with
      * bonds do: OpenMM moves a molecule as a whole into the periodic box, and barostats scale it as a whole. There is
      * no energy in it. A force that is not periodic is one molecule without this.
@@ -167,6 +176,8 @@ public:
     /** Born effective charges (numParticles, 3, 3) by rows, in e: the derivative of component a of the polarization in
      *  coordinate b of a particle; any model with charges. */
     std::vector<double> getBornCharges(OpenMM::Context& context) const;
+    /** Energy of the latent charges in the potential of the external ones in kJ/mol, for a lambda of 1. */
+    double getEmbeddingEnergy(OpenMM::Context& context) const;
     /** Virial -dE/d(strain) by rows, in kJ/mol, at the present positions and box of `context`, for a lambda of 1. */
     std::vector<OpenMM::Vec3> getVirial(OpenMM::Context& context) const;
     /** How the long-range energy is computed at the present positions and box of `context`, in words. */
@@ -184,6 +195,7 @@ private:
     std::shared_ptr<const les::ModelFile> model;
     std::vector<std::string> symbols;
     std::vector<int> particles;
+    std::vector<double> externalCharges;
     std::vector<std::pair<int, int>> bonds;
     bool periodic = true;
     std::string device = "cpu";

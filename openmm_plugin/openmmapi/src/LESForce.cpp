@@ -2,6 +2,7 @@
 #include "LESForce.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_set>
 
 #include "internal/LESErrors.h"
@@ -44,6 +45,20 @@ void LESForce::setParticles(const std::vector<int>& particles) {
 
 void LESForce::checkSymbols(const std::vector<std::string>& symbols) const {
     withOpenMMErrors([&] { return model->types_of(symbols); });
+}
+
+void LESForce::setExternalCharges(const std::vector<double>& charges) {
+    for (std::size_t i = 0; i < charges.size(); ++i) {
+        if (std::isfinite(charges[i])) continue;
+        throw OpenMMException("LESForce: `external_charges` must be finite, that of particle " + std::to_string(i) +
+                              " is not");
+    }
+    if (!charges.empty() && getNumChannels() == 0) {
+        throw OpenMMException(
+            "LESForce: `external_charges` need a model with charges, this one is short-range only; use mechanical "
+            "embedding");
+    }
+    externalCharges = charges;
 }
 
 int LESForce::addBond(int particle1, int particle2) {
@@ -138,6 +153,10 @@ double LESForce::getLongRangeEnergy(Context& context) const {
 
 double LESForce::getFieldEnergy(Context& context) const {
     return getImpl(context).evaluateAtPresentState(getContextImpl(context)).field_energy * units::kJPerMolPerEV;
+}
+
+double LESForce::getEmbeddingEnergy(Context& context) const {
+    return getImpl(context).evaluateAtPresentState(getContextImpl(context)).embedding_energy * units::kJPerMolPerEV;
 }
 
 Vec3 LESForce::getPolarization(Context& context) const {

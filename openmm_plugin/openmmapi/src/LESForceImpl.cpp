@@ -71,6 +71,7 @@ LESForceImpl::LESForceImpl(const LESForce& owner)
 void LESForceImpl::initialize(ContextImpl& context) {
     checkVersions();
     findParticles(context.getSystem().getNumParticles());
+    findExternalCharges(context.getSystem());
     checkSettings(context);
     for (int i = 0; i < context.getSystem().getNumForces(); ++i) {
         hasBarostat = hasBarostat || isBarostat(context.getSystem().getForce(i));
@@ -108,6 +109,36 @@ void LESForceImpl::findParticles(int numParticles) {
             throw OpenMMException("LESForce: `particles` must be less than the number of particles of the System (" +
                                   std::to_string(numParticles) + "), got " + std::to_string(particle));
         }
+    }
+}
+
+/// The particles that are external charges, of those that have one.
+void LESForceImpl::findExternalCharges(const OpenMM::System& system) {
+    externals.clear();
+    externalCharges.clear();
+    const std::vector<double>& charges = owner.getExternalCharges();
+    if (charges.empty()) return;
+    const int numParticles = system.getNumParticles();
+    if (charges.size() != static_cast<std::size_t>(numParticles)) {
+        throw OpenMMException("LESForce: `external_charges` must have one for each of the " +
+                              std::to_string(numParticles) + " particles of the System, got " +
+                              std::to_string(charges.size()));
+    }
+    for (const int particle : particles) {
+        if (charges[static_cast<std::size_t>(particle)] == 0.0) continue;
+        throw OpenMMException("LESForce: `external_charges` must be 0 for particles of the model, got " +
+                              std::to_string(charges[static_cast<std::size_t>(particle)]) + " for particle " +
+                              std::to_string(particle));
+    }
+    if (!periodic && system.usesPeriodicBoundaryConditions()) {
+        throw OpenMMException(
+            "LESForce: `external_charges` of a periodic System need a periodic model, this force is isolated; use "
+            "`periodic=True`");
+    }
+    for (int particle = 0; particle < numParticles; ++particle) {
+        if (charges[static_cast<std::size_t>(particle)] == 0.0) continue;
+        externals.push_back(particle);
+        externalCharges.push_back(charges[static_cast<std::size_t>(particle)]);
     }
 }
 
@@ -181,11 +212,14 @@ double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>&
     const double lambda = finiteParameter(context, lambdaName);
     const les::Results& evaluated = evaluate(context, positions, {});
     std::fill(forces.begin(), forces.end(), Vec3());
-    for (std::size_t i = 0; i < particles.size(); ++i) {
-        const double* force = &evaluated.forces[3 * i];
-        forces[static_cast<std::size_t>(particles[i])] =
-            Vec3(force[0], force[1], force[2]) * (lambda * units::kJPerMolPerNmPerEVPerAngstrom);
-    }
+    const auto put = [&](const std::vector<int>& indices, const std::vector<double>& rows) {
+        for (std::size_t i = 0; i < indices.size(); ++i) {
+            forces[static_cast<std::size_t>(indices[i])] =
+                Vec3(rows[3 * i], rows[3 * i + 1], rows[3 * i + 2]) * (lambda * units::kJPerMolPerNmPerEVPerAngstrom);
+        }
+    };
+    put(particles, evaluated.forces);
+    put(externals, evaluated.external_forces);
     return lambda * evaluated.energy() * units::kJPerMolPerEV;
 }
 
@@ -195,12 +229,14 @@ const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context, c
     return evaluate(context, ofParticles, wanted);
 }
 
-/// Rows of the atoms of the model from those of all particles, nm to angstrom.
+/// Rows of the atoms of the model and of the external charges from those of all particles, nm to angstrom.
 void LESForceImpl::toAtoms(const std::vector<Vec3>& ofParticles, std::vector<double>& ofAtoms) const {
-    ofAtoms.resize(3 * particles.size());
-    for (std::size_t i = 0; i < particles.size(); ++i) {
-        const Vec3& row = ofParticles[static_cast<std::size_t>(particles[i])];
-        for (int axis = 0; axis < 3; ++axis) ofAtoms[3 * i + axis] = row[axis] * units::angstromPerNm;
+    ofAtoms.clear();
+    for (const auto* indices : {&particles, &externals}) {
+        for (const int index : *indices) {
+            const Vec3& row = ofParticles[static_cast<std::size_t>(index)];
+            for (int axis = 0; axis < 3; ++axis) ofAtoms.push_back(row[axis] * units::angstromPerNm);
+        }
     }
 }
 
@@ -252,6 +288,9 @@ const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vect
     system.velocities = wanted.current ? velocities.data() : nullptr;
     system.polarization_current = wanted.current;
     system.born_charges = wanted.bornCharges;
+    system.n_external = static_cast<std::int64_t>(externals.size());
+    system.external_positions = positions.data() + 3 * particles.size();
+    system.external_charges = externalCharges.data();
     const PythonLockRelease release;
     results = &withOpenMMErrors([&]() -> const les::Results& { return engine->compute(system); });
     printLongRange();

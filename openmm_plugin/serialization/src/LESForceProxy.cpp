@@ -1,7 +1,7 @@
-// The XML of a LESForce, version 3: settings as properties, particles as ranges and their symbols with repetitions
-// counted, the model file in base64 or its path, with checksum and content hash, which are checked on reading. Version
-// 2 has no `particles` (all of the System), version 1 no settings of the long-range solver either; both are read with
-// defaults.
+// The XML of a LESForce, version 3: settings as properties, particles as ranges, their symbols and external charges
+// with repetitions counted, the model file in base64 or its path, with checksum and content hash, which are checked on
+// reading. Version 2 has no `particles` (all of the System), version 1 no settings of the long-range solver either;
+// both are read with defaults.
 #include "LESForceProxy.h"
 
 #include <array>
@@ -55,6 +55,38 @@ std::vector<std::string> symbolsFromText(const std::string& text) {
         symbols.insert(symbols.end(), count, word.substr(0, star));
     }
     return symbols;
+}
+
+/// "0*3 -0.8 0.4*2" for 0 0 0 -0.8 0.4 0.4; digits enough to read the same numbers back.
+std::string textFromCharges(const std::vector<double>& charges) {
+    std::ostringstream text;
+    text.precision(17);
+    for (std::size_t first = 0, next; first < charges.size(); first = next) {
+        next = first + 1;
+        while (next < charges.size() && charges[next] == charges[first]) ++next;
+        text << (first > 0 ? " " : "") << charges[first];
+        if (next - first > 1) text << '*' << next - first;
+    }
+    return text.str();
+}
+
+std::vector<double> chargesFromText(const std::string& text) {
+    std::vector<double> charges;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const char* end = word.data() + word.size();
+        double charge = 0.0;
+        std::size_t count = 1;
+        auto parsed = std::from_chars(word.data(), end, charge);
+        if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '*') {
+            parsed = std::from_chars(parsed.ptr + 1, end, count);
+        }
+        if (parsed.ec != std::errc() || parsed.ptr != end || count < 1) {
+            throw OpenMMException("LESForce: `externalCharges` must be charges or charge*count, got " + word);
+        }
+        charges.insert(charges.end(), count, charge);
+    }
+    return charges;
 }
 
 /// "0-2 7" for 0 1 2 7.
@@ -240,6 +272,8 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
     node.setStringProperty("symbols", textFromSymbols(force.getParticleSymbols()));
     if (!force.getParticles().empty()) node.setStringProperty("particles", textFromParticles(force.getParticles()));
+    if (!force.getExternalCharges().empty())
+        node.setStringProperty("externalCharges", textFromCharges(force.getExternalCharges()));
     node.setStringProperty("device", force.getDevice());
     if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
@@ -263,6 +297,7 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     force->setForceGroup(node.getIntProperty("forceGroup", 0));
     force->setName(node.getStringProperty("name", force->getName()));
     force->setParticles(particlesFromText(node.getStringProperty("particles", "")));
+    force->setExternalCharges(chargesFromText(node.getStringProperty("externalCharges", "")));
     force->setDevice(node.getStringProperty("device", force->getDevice()));
     if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));

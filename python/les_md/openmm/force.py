@@ -66,6 +66,8 @@ class LESForce(LESForceSettings):
         freeze_k_set: True keeps the wave vectors of the first box for a model with a `k_cutoff`.
         particles: indices in the System of the particles the force acts on; None: all of them. The others are not seen
             by the model and get no force from it.
+        external_charges: fixed charges in e of all particles of the System, 0 for those of the model: electrostatic
+            embedding. They act on the latent charges of the model, with forces on both; None: mechanical embedding.
         embed_model: True: XML holds the whole model; False: its path, and the file must be the same one on reading.
 
     Raises:
@@ -91,6 +93,7 @@ class LESForce(LESForceSettings):
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
         particles: Iterable[int] | None = None,
+        external_charges: Iterable[float] | None = None,
         embed_model: bool = True,
     ) -> None:
         indices = indices_of(particles)
@@ -109,6 +112,7 @@ class LESForce(LESForceSettings):
         self.setMesh(mesh)
         self.setMeshDtype(mesh_dtype)
         self.setFreezeKSet(freeze_k_set)
+        self.setExternalCharges(external_charges)
         self.setEmbedModel(embed_model)
 
     @staticmethod
@@ -188,6 +192,10 @@ class LESForce(LESForceSettings):
     def getLongRangeEnergy(self, context: Any) -> Any:
         """Long-range energy, a Quantity in kJ/mol, for a lambda of 1."""
         return _in_kilojoule_per_mole(_openmm.long_range_energy(*self._in(context)))
+
+    def getEmbeddingEnergy(self, context: Any) -> Any:
+        """Energy of the latent charges in the potential of the external charges, a Quantity in kJ/mol."""
+        return _in_kilojoule_per_mole(_openmm.embedding_energy(int(self.this), _context_address(context)))
 
     def getVirial(self, context: Any) -> Any:
         """Virial -dE/d(strain) (3, 3), a Quantity in kJ/mol, for a lambda of 1."""

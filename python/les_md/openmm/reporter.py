@@ -17,8 +17,8 @@ class LESReporter:
     """Writes what a LESForce knows beside energy and forces, as a reporter of openmm.app.Simulation.
 
     One row per report, with a header: `time_ps`; `Jx,Jy,Jz`, the polarization current in e angstrom/ps, which
-    `les-spectra` reads; `Px,Py,Pz`, the polarization in e angstrom; `short_range`, `long_range`
-    and `field`, energies in kJ/mol; `q0,q1,...`, physical charges in e of the particles of the force.
+    `les-spectra` reads; `Px,Py,Pz`, the polarization in e angstrom; `short_range`, `long_range`,
+    `field` and `embedding`, energies in kJ/mol; `q0,q1,...`, physical charges in e of the particles of the force.
     Rows are written at once, so that the file of a run that ends early is complete.
 
     Args:
@@ -102,9 +102,14 @@ def _polarization(force: LESForce, context: Any) -> tuple[list[str], np.ndarray]
 
 
 def _energies(force: LESForce, context: Any) -> tuple[list[str], np.ndarray]:
-    parts = [force.getShortRangeEnergy(context), force.getLongRangeEnergy(context), force.getFieldEnergy(context)]
-    values = [part.value_in_unit(openmm.unit.kilojoule_per_mole) for part in parts]
-    return ["short_range", "long_range", "field"], np.array(values)
+    parts = {
+        "short_range": force.getShortRangeEnergy(context),
+        "long_range": force.getLongRangeEnergy(context),
+        "field": force.getFieldEnergy(context),
+        "embedding": force.getEmbeddingEnergy(context),
+    }
+    values = [part.value_in_unit(openmm.unit.kilojoule_per_mole) for part in parts.values()]
+    return list(parts), np.array(values)
 
 
 def _charges(force: LESForce, context: Any) -> tuple[list[str], np.ndarray]:

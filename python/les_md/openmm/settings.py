@@ -15,7 +15,7 @@ import numpy as np
 from les_md.engine import long_range_option
 from les_md.errors import LESError
 from les_md.openmm.plugin import _openmm, openmm
-from les_md.openmm.topology import indices_of
+from les_md.openmm.topology import charges_of, indices_of
 
 _EV = 1 * openmm.unit.elementary_charge * openmm.unit.volt * openmm.unit.AVOGADRO_CONSTANT_NA
 KILOJOULE_PER_MOLE_PER_EV: float = _EV.value_in_unit(openmm.unit.kilojoule_per_mole)
@@ -68,6 +68,24 @@ class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
     def setParticles(self, particles: Iterable[int] | None) -> None:
         """Sets the indices of the particles the force acts on; raises LESError for a negative or repeated index."""
         _openmm.set_particles(int(self.this), indices_of(particles) or [])
+
+    def getExternalCharges(self) -> list[float] | None:
+        """Fixed charges of all particles of the System in e; None: mechanical embedding."""
+        return list(_openmm.external_charges(int(self.this))) or None
+
+    def setExternalCharges(self, charges: Any) -> None:
+        """Sets fixed charges of all particles of the System, 0 for those of the model, or None.
+
+        With them embedding is electrostatic: they act on the latent charges of the model by its long-range kernel, with
+        forces on both, and not on each other. A list in e, a Quantity, or a list of Quantities. Raises LESError for a
+        charge that is not finite and for a model without charges.
+        """
+        _openmm.set_external_charges(int(self.this), charges_of(charges) or [])
+
+    def getEmbedding(self) -> str:
+        """How the model and the rest of the System act on each other by charges in this force: "electrostatic" with
+        external charges, else "mechanical", which is not at all."""
+        return "mechanical" if self.getExternalCharges() is None else "electrostatic"
 
     def setUsesPeriodicBoundaryConditions(self, periodic: bool) -> None:
         """Periodic with the Context's box vectors, or isolated."""

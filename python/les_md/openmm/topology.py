@@ -1,4 +1,4 @@
-"""Which atoms of an openmm.app.Topology, or of a list of chemical symbols, a model acts on."""
+"""Which atoms of an openmm.app.Topology, or of a list of chemical symbols, a model acts on, and charges of the rest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from les_md.errors import LESError
+from les_md.openmm.plugin import openmm
 
 
 def indices_of(particles: Any) -> list[int] | None:
@@ -20,6 +21,24 @@ def indices_of(particles: Any) -> list[int] | None:
     if not indices:
         raise LESError("`particles` must name at least one particle, got none; None stands for all")
     return indices
+
+
+def charges_of(charges: Any) -> list[float] | None:
+    """`charges` as a list of numbers in e, None for none; raises LESError if it is neither."""
+    if charges is None:
+        return None
+    e = openmm.unit.elementary_charge
+    try:
+        values = charges.value_in_unit(e) if openmm.unit.is_quantity(charges) else charges
+        numbers = [float(q.value_in_unit(e) if openmm.unit.is_quantity(q) else q) for q in values]
+    except (TypeError, ValueError):
+        raise LESError(f"`external_charges` must be a list of charges or None, got {charges!r:.60}") from None
+    if not numbers:
+        raise LESError(
+            "`external_charges` must have one charge per particle of the System, got none; None stands for "
+            "mechanical embedding"
+        )
+    return numbers
 
 
 def symbols_of_topology(topology: Any, particles: Iterable[int] | None = None) -> list[str]:

@@ -57,6 +57,7 @@ public:
 
 private:
     void findParticles(int numParticles);
+    void findExternalCharges(const OpenMM::System& system);
     void checkSettings(OpenMM::ContextImpl& context) const;
     void declareMolecules(OpenMM::ContextImpl& context);
     void toAtoms(const std::vector<OpenMM::Vec3>& ofParticles, std::vector<double>& ofAtoms) const;
@@ -76,11 +77,13 @@ private:
     bool described = false;      // the long-range sum has been printed
     std::vector<int> particles;  // (n,), index in the System of every atom of the model
     std::vector<std::int32_t> types;
-    std::vector<double> positions;   // (n, 3), angstrom, of `results`
-    std::vector<double> present;     // (n, 3), angstrom, of the call under way
-    std::vector<double> velocities;  // (n, 3), angstrom/ps, of `results` if its current was wanted
-    les::Matrix3 cell{};             // angstrom, of `results`
-    std::array<double, 3> field{};   // V/angstrom, of `results`
+    std::vector<int> externals;           // (m,), index in the System of every external charge that is not 0
+    std::vector<double> externalCharges;  // (m,), e
+    std::vector<double> positions;        // (n + m, 3), angstrom, of `results`
+    std::vector<double> present;          // (n + m, 3), angstrom, of the call under way
+    std::vector<double> velocities;       // (n + m, 3), angstrom/ps, of `results` if its current was wanted
+    les::Matrix3 cell{};                  // angstrom, of `results`
+    std::array<double, 3> field{};        // V/angstrom, of `results`
     bool hasBarostat = false;
     const les::Results* results = nullptr;  // none before the first evaluation and after a failed one
 };
