@@ -151,12 +151,16 @@ def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicS
         n_rows += len(rows)
         if n_rows >= EQUATIONS_PER_UNKNOWN * rows.shape[1]:
             break
-    size = torch.diagonal(normal).clamp(min=1e-30).sqrt()
-    ridge = RIDGE * torch.eye(len(size), dtype=torch.float64)
-    solution = torch.linalg.solve(normal / size.unsqueeze(0) / size.unsqueeze(1) + ridge, right / size) / size
+    solution = _solve(normal, right)
     charges = None
     if model.settings.long_range is not None:
         charges = element_charges(solution[n_weights:], n_types)
+        # the weights that go with these charges: their products are not quite those of the fit
+        products = torch.zeros_like(solution[n_weights:])
+        if charges is not None:
+            products = torch.stack([charges[a] * charges[b] for a, b in charge_pairs(n_types)])
+        short = slice(0, n_weights)
+        solution = _solve(normal[short, short], right[short] - normal[short, n_weights:] @ products)
     with torch.no_grad():
         head.linear.weight.zero_()
         head.linear.weight[:, :n_columns] = solution[: n_weights - n_types].view(n_types, n_columns)
@@ -172,6 +176,13 @@ def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicS
             model.charge_head.linear.weight.zero_()
             model.charge_head.output.weight.zero_()
     return charges
+
+
+def _solve(normal: Tensor, right: Tensor) -> Tensor:
+    """Solution of the normal equations with columns scaled to one size and a small ridge."""
+    size = torch.diagonal(normal).clamp(min=1e-30).sqrt()
+    ridge = RIDGE * torch.eye(len(size), dtype=torch.float64)
+    return torch.linalg.solve(normal / size.unsqueeze(0) / size.unsqueeze(1) + ridge, right / size) / size
 
 
 def start_transfers(model: LESModel, frames: list[AtomsBatch], charges: Tensor | None) -> None:

@@ -11,9 +11,10 @@ from les_md.constants import COULOMB_CONSTANT, converged_k_cutoff
 from les_md.ewald import periodic_energy
 from les_md.forces import edge_vectors_of, evaluate
 from les_md.model import LESModel
+from les_md.network import Backbone
 from les_md.settings import LongRangeSettings, ModelSettings
 from les_md.training.data import LABEL_ENERGY, LABEL_FORCES
-from les_md.training.initial_fit import element_charges, fit_start
+from les_md.training.initial_fit import element_charges, fit_start, n_fitted, short_range_columns
 
 CHARGES = {"Na": 0.9, "Cl": -0.9}
 
@@ -34,11 +35,10 @@ def salt_frame(seed: int) -> dict[str, torch.Tensor]:
     return frame | {LABEL_ENERGY: energy.detach().reshape(1), LABEL_FORCES: -slope}
 
 
-def untrained(frames, long_range):
+def untrained(frames, long_range, n_layers=1):
     torch.manual_seed(0)
-    settings = ModelSettings(
-        symbols=["Na", "Cl"], cutoff=4.0, channels=8, n_radial=6, dtype="float64", long_range=long_range
-    )
+    sizes = {"cutoff": 4.0, "channels": 8, "n_radial": 6, "n_layers": n_layers}
+    settings = ModelSettings(symbols=["Na", "Cl"], dtype="float64", long_range=long_range, **sizes)
     model = LESModel(settings)
     model.initialize_scales(collate(frames), 0.5)
     return model
@@ -95,3 +95,33 @@ def test_starts_with_charge_transfers(frames, constants, tolerance):
     assert (charges * torch.sign(charges[0])).tolist() == pytest.approx(expected.tolist(), abs=tolerance)
     assert abs(float(charges.sum())) < 1e-12
     assert bool(model.element_charges().abs().max() > 0.8) == constants
+
+
+class PairSums(Backbone):
+    """Sums of Gaussians over the neighbours, about which nothing else is known."""
+
+    n_features = 4
+
+    def forward(self, types, edge_index, edge_vectors, n_centre: int):
+        lengths = edge_vectors.norm(dim=1, keepdim=True)
+        terms = (
+            torch.exp(-((lengths - torch.linspace(1.5, 3.5, 4)) ** 2)) * torch.clamp(1.0 - lengths / 4.0, min=0) ** 2
+        )
+        return torch.zeros(n_centre, 4, dtype=terms.dtype).index_add(0, edge_index[0], terms)
+
+
+@pytest.mark.parametrize("network", ["one layer", "two layers", "unknown"])
+def test_columns_are_those_of_the_model(frames, network):
+    """Linear maps set by the fit give the energies and forces that their columns say."""
+    model = untrained(frames, None, n_layers=2 if network == "two layers" else 1)
+    if network == "unknown":
+        model = LESModel(model.settings, backbone=PairSums())
+        model.initialize_scales(collate(frames), 0.5)
+    fit_start(model, frames)
+    frame = frames[0]
+    energies, forces = short_range_columns(model, frame)
+    weights = model.energy_head.linear.weight[:, : n_fitted(model)].flatten()
+    solution = torch.cat([weights, model.energy_head.constant.flatten()]).detach() * model.energy_head.output_scale
+    results = evaluate(model, frame)
+    torch.testing.assert_close(energies @ solution, results[fields.ENERGY][0])
+    torch.testing.assert_close((forces @ solution).view(-1, 3), results[fields.FORCES], atol=1e-9, rtol=1e-9)
