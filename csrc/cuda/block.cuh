@@ -8,9 +8,11 @@
 
 #ifdef __CUDACC__
 #define LES_DEVICE __device__ __forceinline__
+#define LES_CONSTEXPR __host__ __device__ constexpr
 #define LES_UNROLL _Pragma("unroll")
 #else
 #define LES_DEVICE inline
+#define LES_CONSTEXPR constexpr
 #define LES_UNROLL
 #endif
 
@@ -72,10 +74,10 @@ inline std::int32_t atomic_next(std::int32_t* counter) { return (*counter)++; }
 #endif
 
 /// Parts that a sum over threads is divided into.
-constexpr int sum_parts(int n_sums, int n_threads) { return 8 * n_sums <= n_threads ? 8 : 4; }
+LES_CONSTEXPR int sum_parts(int n_sums, int n_threads) { return 8 * n_sums <= n_threads ? 8 : 4; }
 
 /// Shared memory that `block_sum` needs.
-constexpr int block_sum_bytes(int n_sums, int n_threads) {
+LES_CONSTEXPR int block_sum_bytes(int n_sums, int n_threads) {
     return static_cast<int>(sizeof(double)) * (n_threads + sum_parts(n_sums, n_threads)) * n_sums;
 }
 

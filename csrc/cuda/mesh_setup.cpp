@@ -42,6 +42,7 @@ bool MeshSetup::set_cell(const Matrix3& cell, std::int64_t n_atoms) {
     const bool new_scheme = !have_scheme_;
     if (new_scheme) {
         scheme_ = choose_scheme(parameters_, options_, cell, n_atoms);
+        window_.emplace(scheme_.window);
         first_cell_ = cell;
         n_atoms_ = n;
         have_scheme_ = true;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ private:
     int n_channels_;
     bool have_scheme_ = false;
     MeshScheme scheme_;
+    std::optional<Window> window_;
     Matrix3 first_cell_{};
     double n_atoms_ = 0.0;
     MeshReport report_;
@@ -94,7 +96,7 @@ void for_nodes(int nodes, const Function& f) {
 template <class Real, int nodes>
 WindowPieces<Real, nodes> MeshSetup::pieces() const {
     WindowPieces<Real, nodes> pieces{};
-    const Window window(scheme_.window);
+    const Window& window = *window_;
     constexpr int degree = WindowPieces<Real, nodes>::degree;
     for (int power = 0; power <= window.degree(); ++power) {
         for (int node = 0; node < nodes; ++node)

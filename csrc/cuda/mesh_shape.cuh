@@ -2,19 +2,19 @@
 // device share; those of the cell lie in device memory, so that a captured graph stays valid when the cell changes.
 #pragma once
 
-#include <cstdint>
+#include "block.cuh"
 
 namespace les::cuda {
 
 /// Mesh points along each axis of a tile: the unit of sorting and of a block's work.
 template <class Real, int nodes>
-constexpr int tile_edge() {
+LES_CONSTEXPR int tile_edge() {
     return sizeof(Real) == 8 && nodes > 10 ? 4 : 8;  // larger ones would not fit into the shared memory of a block
 }
 
 /// Points whose weights a block holds at the same time.
 template <class Real, int nodes>
-constexpr int batch_of() {
+LES_CONSTEXPR int batch_of() {
     return static_cast<int>(sizeof(Real)) * nodes > 80 ? 32 : 64;
 }
 
@@ -25,11 +25,13 @@ struct MeshShape {
     std::int32_t channels;  // one mesh each
     std::int32_t half;      // complex numbers along the third axis, points[2] / 2 + 1
 
-    constexpr std::int64_t row() const { return 2 * static_cast<std::int64_t>(half); }  // reals, transforms in place
-    constexpr std::int64_t plane() const { return row() * points[1]; }
-    constexpr std::int64_t channel() const { return plane() * points[0]; }
-    constexpr std::int32_t n_tiles() const { return tiles[0] * tiles[1] * tiles[2]; }
-    constexpr std::int32_t n_modes() const { return points[0] * points[1] * half; }
+    LES_CONSTEXPR std::int64_t row() const {
+        return 2 * static_cast<std::int64_t>(half);
+    }  // reals, transforms in place
+    LES_CONSTEXPR std::int64_t plane() const { return row() * points[1]; }
+    LES_CONSTEXPR std::int64_t channel() const { return plane() * points[0]; }
+    LES_CONSTEXPR std::int32_t n_tiles() const { return tiles[0] * tiles[1] * tiles[2]; }
+    LES_CONSTEXPR std::int32_t n_modes() const { return points[0] * points[1] * half; }
 };
 
 /// Symmetric 3 x 3 matrices as 00 11 22 12 02 01.

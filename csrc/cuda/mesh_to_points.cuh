@@ -10,7 +10,7 @@ constexpr int gather_slices = 4;  // threads that share a point: planes of its w
 constexpr int most_gather_blocks = 1024;
 
 template <class Real, int nodes>
-constexpr int gather_threads() {
+LES_CONSTEXPR int gather_threads() {
     return gather_slices * batch_of<Real, nodes>();
 }
 
@@ -27,7 +27,7 @@ struct GatherShared {
 };
 
 template <class Real, int nodes>
-constexpr int gather_shared_bytes() {
+LES_CONSTEXPR int gather_shared_bytes() {
     constexpr int own = sizeof(GatherShared<Real, nodes>),
                   sums = block_sum_bytes(n_point_sums, gather_threads<Real, nodes>());
     return own > sums ? own : sums;

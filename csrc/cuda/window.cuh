@@ -8,7 +8,7 @@
 namespace les::cuda {
 
 /// One degree for both windows: that of the Kaiser-Bessel pieces; pieces of B-splines have zeros above their own.
-constexpr int window_degree(int nodes) { return nodes + 4 < 18 ? nodes + 4 : 18; }
+LES_CONSTEXPR int window_degree(int nodes) { return nodes + 4 < 18 ? nodes + 4 : 18; }
 
 template <class Real, int nodes>
 struct WindowPieces {
