@@ -23,10 +23,13 @@ from_pypi() {
 if [ -z "$nvcc" ]; then
     nvcc="$packages/nvidia/cu13/bin/nvcc"
     [ -x "$nvcc" ] || from_pypi nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \
-        nvidia-cuda-runtime==13.0.96
+        nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+    # the names that nvcc and the linker look for
+    ln -sfn lib "$packages/nvidia/cu13/lib64"
+    ln -sf libcudart.so.13 "$packages/nvidia/cu13/lib/libcudart.so"
 fi
-nvcc="$(readlink -f "$nvcc")"
-toolkit="$(dirname "$(dirname "$nvcc")")"
+# nvcc may be a wrapper elsewhere; it tells where its toolkit is
+toolkit="$("$nvcc" --dryrun any.cu 2>&1 | sed -n 's/^#\$ TOP=//p')"
 cufft="$toolkit"
 if ! ls "$toolkit"/include/cufft.h >/dev/null 2>&1 || ! ls "$toolkit"/lib*/libcufft.so* >/dev/null 2>&1; then
     cufft="$packages/nvidia/cu13"

@@ -1,6 +1,7 @@
 // Times of the mesh on a GPU for 10^3 to 10^7 atoms, beside what the bandwidth of the device allows. Prints a table in
 // Markdown. Options: the largest number of atoms, the precision (float32 or float64), the accuracy.
 //     mesh_times [10000000 [float32 [1e-4]]]
+//     mesh_times traffic [float32 [1e-4]]     bytes an atom of each stage; needs no GPU
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -62,16 +63,22 @@ double bandwidth(cudaStream_t stream) {
     return 2.0 * size / (1e-6 * time);
 }
 
-struct Atoms {
+constexpr double density = 0.1;  // atoms per cubic angstrom
+
+les::Matrix3 cube(std::int64_t n) {
     les::Matrix3 cell{};
+    for (std::size_t a = 0; a < 3; ++a) cell[a][a] = std::cbrt(static_cast<double>(n) / density);
+    return cell;
+}
+
+struct Atoms {
+    les::Matrix3 cell;
     DeviceArray<double> positions, charges;
 
-    /// Neutral random charges at 0.1 atoms per cubic angstrom.
-    explicit Atoms(std::int64_t n) {
-        const double length = std::cbrt(static_cast<double>(n) / 0.1);
-        for (std::size_t a = 0; a < 3; ++a) cell[a][a] = length;
+    /// Neutral random charges.
+    explicit Atoms(std::int64_t n) : cell(cube(n)) {
         std::mt19937_64 engine(1);
-        std::uniform_real_distribution<double> uniform(0.0, length);
+        std::uniform_real_distribution<double> uniform(0.0, cell[0][0]);
         std::vector<double> r(static_cast<std::size_t>(3 * n)), q(static_cast<std::size_t>(n));
         for (double& x : r) x = uniform(engine);
         for (std::size_t i = 0; i < q.size(); ++i) q[i] = i % 2 == 0 ? 0.4 : -0.4;
@@ -81,6 +88,31 @@ struct Atoms {
         check(cudaMemcpy(charges.data(), q.data(), q.size() * sizeof(double), cudaMemcpyHostToDevice), "the input");
     }
 };
+
+/// Bytes an atom of each stage, collected, and of all of them both ways.
+void print_traffic(const les::LongRangeOptions& options) {
+    std::printf("%s, accuracy %.0e, one channel, %.1f atoms per cubic angstrom; bytes an atom\n\n",
+                options.dtype.c_str(), options.accuracy, density);
+    std::printf("| atoms | mesh | nodes | mesh points an atom |");
+    for (const Stage& stage : traffic({}, 4.0, 1.0, true)) std::printf(" %s |", stage.name);
+    std::puts(" all | all, scattered |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for (std::int64_t n = 1000; n <= 10000000; n *= 10) {
+        les::cuda::MeshSetup setup({}, 1, options);
+        setup.set_cell(cube(n), n);
+        const auto& mesh = setup.report().mesh;
+        const double atoms = static_cast<double>(n), real = setup.single() ? 4.0 : 8.0;
+        const double points = static_cast<double>(mesh[0]) * mesh[1] * mesh[2];
+        std::printf("| %lld | %d x %d x %d | %d | %.1f |", static_cast<long long>(n), mesh[0], mesh[1], mesh[2],
+                    setup.nodes(), points / atoms);
+        double all = 0.0, scattered = 0.0;
+        for (const Stage& stage : traffic(setup.shape(), real, atoms, true)) {
+            std::printf(" %.0f |", stage.bytes / atoms);
+            all += stage.bytes / atoms;
+        }
+        for (const Stage& stage : traffic(setup.shape(), real, atoms, false)) scattered += stage.bytes / atoms;
+        std::printf(" %.0f | %.0f |\n", all, scattered);
+    }
+}
 
 void times(std::int64_t largest, const les::LongRangeOptions& options, cudaStream_t stream) {
     const double bytes_per_second = bandwidth(stream);
@@ -121,8 +153,9 @@ void times(std::int64_t largest, const les::LongRangeOptions& options, cudaStrea
 }  // namespace
 
 int main(int argc, char** argv) {
+    const bool only_traffic = argc > 1 && std::string(argv[1]) == "traffic";
     int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    if (!only_traffic && (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0)) {
         std::fputs("mesh_times: error: there is no GPU here\n", stderr);
         return 2;
     }
@@ -131,6 +164,10 @@ int main(int argc, char** argv) {
         options.solver = "mesh";
         options.dtype = argc > 2 ? argv[2] : "float32";
         options.accuracy = argc > 3 ? std::atof(argv[3]) : 1e-4;
+        if (only_traffic) {
+            print_traffic(options);
+            return 0;
+        }
         cudaStream_t stream = nullptr;
         check(cudaStreamCreate(&stream), "a stream");
         times(argc > 1 ? std::atoll(argv[1]) : 10000000, options, stream);

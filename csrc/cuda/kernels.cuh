@@ -109,11 +109,11 @@ __global__ void __launch_bounds__(filter_threads)
 }
 
 template <class Real, int nodes>
-__global__ void __launch_bounds__(gather_threads<Real, nodes>())
+__global__ void __launch_bounds__(gather_threads)
     gather_kernel(const WindowPieces<Real, nodes> window, const MeshShape mesh, const CellTerms* cell,
                   const SelfTerms* self, const SortedPoints<Real> points, const double* charges, const Real* data,
                   const AtomResults results, double* totals) {
-    const Block<gather_threads<Real, nodes>()> block;
+    const Block<gather_threads> block;
     gather_tiles(block, shared_memory<GatherShared<Real, nodes>>(), window, mesh, *cell, *self, points, charges, data,
                  results, totals + block.index * n_point_sums);
 }

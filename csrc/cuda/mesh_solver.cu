@@ -248,10 +248,9 @@ private:
     int mesh_to_points(const double* charges) {
         const MeshShape& mesh = setup_.shape();
         const unsigned blocks = blocks_for(mesh.n_tiles(), 1, most_gather_blocks);
-        gather_kernel<Real, nodes>
-            <<<blocks, gather_threads<Real, nodes>(), gather_shared_bytes<Real, nodes>(), stream_>>>(
-                setup_.pieces<Real, nodes>(), mesh, cell_terms_.data(), self_terms_.data(), points(), charges,
-                mesh_.data(), AtomResults{potentials_.data(), forces_.data()}, point_sums_.data());
+        gather_kernel<Real, nodes><<<blocks, gather_threads, gather_shared_bytes<Real, nodes>(), stream_>>>(
+            setup_.pieces<Real, nodes>(), mesh, cell_terms_.data(), self_terms_.data(), points(), charges, mesh_.data(),
+            AtomResults{potentials_.data(), forces_.data()}, point_sums_.data());
         launched("mesh_to_points");
         return static_cast<int>(blocks);
     }
@@ -311,9 +310,12 @@ private:
 
     template <int nodes>
     static void allow_shared_memory() {
+        // 99 KiB are what every architecture from 8.0 on has for one block
+        static_assert(sizeof(ScatterShared<Real, nodes>) <= 99 * 1024 &&
+                      gather_shared_bytes<Real, nodes>() <= 99 * 1024);
         const auto allow = [](auto* kernel, int bytes) {
             check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-                  "shared memory for the window; take fewer interpolation_nodes or float32 for the mesh");
+                  "shared memory for the window");
         };
         allow(&collect_kernel<Real, nodes>, static_cast<int>(sizeof(CollectShared<Real, nodes>)));
         allow(&scatter_kernel<Real, nodes>, static_cast<int>(sizeof(ScatterShared<Real, nodes>)));

@@ -6,20 +6,18 @@
 
 namespace les::cuda {
 
-constexpr int gather_slices = 4;  // threads that share a point: planes of its window in turn
+// A tile of 8^3 mesh points holds 10 to 40 atoms: batches of 16 leave few threads idle.
+constexpr int gather_batch = 16;
+constexpr int gather_slices = 8;  // threads that share a point: planes of its window in turn
+constexpr int gather_threads = gather_slices * gather_batch;
 constexpr int most_gather_blocks = 1024;
-
-template <class Real, int nodes>
-LES_CONSTEXPR int gather_threads() {
-    return gather_slices * batch_of<Real, nodes>();
-}
 
 /// Sums over atoms: net force, sum of q^2, sums of q^2 cos(2 pi u), energy.
 constexpr int force_sum = 0, square_sum = 3, ripple_sum = 4, energy_sum = 7, n_point_sums = 8;
 
 template <class Real, int nodes>
 struct GatherShared {
-    static constexpr int batch = batch_of<Real, nodes>(), threads = gather_threads<Real, nodes>();
+    static constexpr int batch = gather_batch, threads = gather_threads;
     WideTile<Real, nodes> tile;
     Real weights[batch][3][nodes], slopes[batch][3][nodes];
     Real values[threads][4];
@@ -28,8 +26,7 @@ struct GatherShared {
 
 template <class Real, int nodes>
 LES_CONSTEXPR int gather_shared_bytes() {
-    constexpr int own = sizeof(GatherShared<Real, nodes>),
-                  sums = block_sum_bytes(n_point_sums, gather_threads<Real, nodes>());
+    constexpr int own = sizeof(GatherShared<Real, nodes>), sums = block_sum_bytes(n_point_sums, gather_threads);
     return own > sums ? own : sums;
 }
 
@@ -40,12 +37,12 @@ struct AtomResults {
 
 /// Tiles block.index, block.index + block.count, ...; the sums of the block go to `block_sums`.
 template <class Real, int nodes>
-LES_DEVICE void gather_tiles(const Block<gather_threads<Real, nodes>()>& block, GatherShared<Real, nodes>& shared,
+LES_DEVICE void gather_tiles(const Block<gather_threads>& block, GatherShared<Real, nodes>& shared,
                              const WindowPieces<Real, nodes>& window, const MeshShape& mesh, const CellTerms& cell,
                              const SelfTerms& self, const SortedPoints<Real>& points, const double* charges,
                              const Real* data, const AtomResults& results, double* block_sums) {
     using Tile = WideTile<Real, nodes>;
-    constexpr int batch = batch_of<Real, nodes>(), threads = gather_threads<Real, nodes>();
+    constexpr int batch = gather_batch, threads = gather_threads;
     PerThread<Sums<n_point_sums>, threads> sums;
     struct Slope {
         double v[3];

@@ -32,20 +32,14 @@ LES_DEVICE Sources sources_of(const MeshShape& mesh, int axis, int nodes, std::i
     return {first, count};
 }
 
-/// Ranges of points, one after the other: range r holds points from[r] ... of which `offset[r]` precede it.
+/// Ranges of points, one after the other: range r holds points from[r] ... until[r] - 1, and offset[r] precede it.
 template <int edge, int nodes>
 struct SourceRanges {
     // the tile itself, those that windows reach back over, and one more where a narrow last tile is among them; rows of
     // tiles that cross the periodic end are two ranges
     static constexpr int reach = (nodes + edge - 2) / edge + 2, most = 2 * reach * reach;
-    std::int32_t from[most], offset[most + 1], count;
+    std::int32_t from[most], until[most], offset[most + 1], count;
 
-    LES_DEVICE void add(std::int32_t begin, std::int32_t end) {
-        if (begin == end) return;
-        from[count] = begin;
-        offset[count + 1] = offset[count] + end - begin;
-        ++count;
-    }
     LES_DEVICE std::int32_t total() const { return offset[count]; }
     LES_DEVICE std::int32_t point(std::int32_t index) const {
         std::int32_t range = 0;
@@ -55,22 +49,29 @@ struct SourceRanges {
 };
 
 template <int edge, int nodes>
-LES_DEVICE void find_ranges(const MeshShape& mesh, const std::int32_t* tile, const std::int32_t* begin,
-                            SourceRanges<edge, nodes>& ranges) {
-    ranges.count = 0;
-    ranges.offset[0] = 0;
+LES_DEVICE void find_ranges(const Block<collect_threads>& block, const MeshShape& mesh, const std::int32_t* tile,
+                            const std::int32_t* begin, SourceRanges<edge, nodes>& ranges) {
     const Sources s0 = sources_of(mesh, 0, nodes, tile[0]), s1 = sources_of(mesh, 1, nodes, tile[1]),
                   s2 = sources_of(mesh, 2, nodes, tile[2]);
-    for (std::int32_t a = 0; a < s0.count; ++a) {
-        const std::int32_t tile0 = (s0.first + a) % mesh.tiles[0];
-        for (std::int32_t b = 0; b < s1.count; ++b) {
-            const std::int32_t tile1 = (s1.first + b) % mesh.tiles[1];
-            const std::int32_t* row = begin + static_cast<std::int64_t>(tile0 * mesh.tiles[1] + tile1) * mesh.tiles[2];
-            const std::int32_t end = s2.first + s2.count, wrapped = end > mesh.tiles[2] ? end - mesh.tiles[2] : 0;
-            ranges.add(row[s2.first], row[end - wrapped]);
-            if (wrapped > 0) ranges.add(row[0], row[wrapped]);
-        }
-    }
+    const std::int32_t rows = s0.count * s1.count, end = s2.first + s2.count,
+                       wrapped = end > mesh.tiles[2] ? end - mesh.tiles[2] : 0;
+    block.each([&](int thread) {
+        if (thread >= rows) return;
+        const std::int32_t tile0 = (s0.first + thread / s1.count) % mesh.tiles[0],
+                           tile1 = (s1.first + thread % s1.count) % mesh.tiles[1];
+        const std::int32_t* row = begin + static_cast<std::int64_t>(tile0 * mesh.tiles[1] + tile1) * mesh.tiles[2];
+        ranges.from[2 * thread] = row[s2.first];
+        ranges.until[2 * thread] = row[end - wrapped];
+        ranges.from[2 * thread + 1] = row[0];
+        ranges.until[2 * thread + 1] = row[wrapped];
+    });
+    static_assert(SourceRanges<edge, nodes>::most <= 2 * collect_threads, "one thread for each row of tiles");
+    block.each([&](int thread) {
+        if (thread != 0) return;
+        ranges.count = 2 * rows;
+        ranges.offset[0] = 0;
+        for (int r = 0; r < 2 * rows; ++r) ranges.offset[r + 1] = ranges.offset[r] + ranges.until[r] - ranges.from[r];
+    });
 }
 
 LES_DEVICE void tile_place(const MeshShape& mesh, std::int32_t tile, std::int32_t* place) {
@@ -100,8 +101,8 @@ LES_DEVICE void collect_tile(const Block<collect_threads>& block, CollectShared<
     PerThread<Column, collect_threads> sums;
     std::int32_t place[3];
     tile_place(mesh, tile, place);
+    find_ranges(block, mesh, place, points.begin, shared.ranges);
     block.each([&](int thread) {
-        if (thread == 0) find_ranges(mesh, place, points.begin, shared.ranges);
         LES_UNROLL
         for (int k = 0; k < depth; ++k) sums[thread].v[k] = 0;
     });

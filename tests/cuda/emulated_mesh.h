@@ -184,7 +184,7 @@ private:
         std::vector<double> memory(gather_shared_bytes<Real, nodes>() / sizeof(double) + 1);
         auto& shared = *reinterpret_cast<GatherShared<Real, nodes>*>(memory.data());
         const auto window = setup_.template pieces<Real, nodes>();
-        launch<gather_threads<Real, nodes>()>(blocks, [&](const auto& block) {
+        launch<gather_threads>(blocks, [&](const auto& block) {
             gather_tiles(block, shared, window, shape, cell, self_, points_, charges, mesh_.data(),
                          AtomResults{potentials.data(), forces.data()},
                          point_sums_.data() + block.index * n_point_sums);
