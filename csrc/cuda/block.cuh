@@ -52,10 +52,11 @@ template <int n_threads>
 struct Block {
     static constexpr int threads = n_threads;
     int index = 0, count = 1;
+    bool backwards = false;  // the last thread first: threads of a phase that depend on each other show
 
     template <class Phase>
     void each(const Phase& phase) const {
-        for (int thread = 0; thread < n_threads; ++thread) phase(thread);
+        for (int i = 0; i < n_threads; ++i) phase(backwards ? n_threads - 1 - i : i);
     }
 };
 

@@ -24,9 +24,12 @@ public:
     void resize(const MeshShape& mesh, cudaStream_t stream) {
         release();
         constexpr bool single = sizeof(Real) == 4;
+        check(cufftCreate(&forward_), "a plan");
+        ++made_;
+        check(cufftCreate(&backward_), "a plan");
+        ++made_;
         plan(forward_, mesh, stream, single ? CUFFT_R2C : CUFFT_D2Z);
         plan(backward_, mesh, stream, single ? CUFFT_C2R : CUFFT_Z2D);
-        made_ = true;
     }
     void forward(Real* data) const {
         if constexpr (sizeof(Real) == 4) {
@@ -45,16 +48,15 @@ public:
 
 private:
     cufftHandle forward_ = 0, backward_ = 0;
-    bool made_ = false;
+    int made_ = 0;  // handles
 
-    static void plan(cufftHandle& handle, const MeshShape& mesh, cudaStream_t stream, cufftType type) {
+    static void plan(cufftHandle handle, const MeshShape& mesh, cudaStream_t stream, cufftType type) {
         long long points[3] = {mesh.points[0], mesh.points[1], mesh.points[2]};
         long long reals[3] = {mesh.points[0], mesh.points[1], mesh.row()};
         long long modes[3] = {mesh.points[0], mesh.points[1], mesh.half};
         const long long distance = mesh.channel();
         const bool forward = type == CUFFT_R2C || type == CUFFT_D2Z;
         std::size_t work = 0;
-        check(cufftCreate(&handle), "a plan");
         check(cufftMakePlanMany64(handle, 3, points, forward ? reals : modes, 1, forward ? distance : distance / 2,
                                   forward ? modes : reals, 1, forward ? distance / 2 : distance, type, mesh.channels,
                                   &work),
@@ -62,10 +64,9 @@ private:
         check(cufftSetStream(handle, stream), "the stream of a plan");
     }
     void release() {
-        if (!made_) return;
-        cufftDestroy(forward_);
-        cufftDestroy(backward_);
-        made_ = false;
+        if (made_ > 0) cufftDestroy(forward_);
+        if (made_ > 1) cufftDestroy(backward_);
+        made_ = 0;
     }
 };
 
@@ -112,7 +113,8 @@ public:
         if (!have_cell_) throw Error("`set_cell` must come before `compute`");
         reserve_atoms(n_atoms);
         const GraphKey key{positions, charges, n_atoms};
-        const bool again = key == last_call_;
+        // a plain call comes first, so that nothing has to be loaded or planned while a graph is captured
+        const bool again = launched_once_ && key == last_call_;
         last_call_ = key;
         if (options_.graphs && stream_ != nullptr && again) {
             if (graph_ == nullptr) capture(positions, charges, n_atoms);
@@ -121,6 +123,7 @@ public:
         }
         forget_graph();
         for_nodes(setup_.nodes(), [&]<int nodes>() { enqueue<nodes>(positions, charges, n_atoms); });
+        launched_once_ = true;
     }
 
     const double* potentials() const override { return potentials_.data(); }
@@ -167,6 +170,7 @@ private:
     std::int64_t capacity_ = 0;
     GraphKey last_call_;
     cudaGraphExec_t graph_ = nullptr;
+    bool launched_once_ = false;  // as last_call_ says, with the arrays and plans of now
 
     /// All stages of one evaluation, in order, on the stream.
     template <int nodes>
@@ -375,6 +379,7 @@ private:
     void forget_graph() {
         if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
         graph_ = nullptr;
+        launched_once_ = false;
     }
 };
 

@@ -24,6 +24,8 @@ public:
     int blocks = 7;
     /// The order in which atoms are counted, as threads of a GPU run in any order; empty: that of the host.
     std::vector<std::int32_t> order;
+    /// Threads of each phase from the last to the first.
+    bool backwards = false;
 
     std::vector<double> potentials, forces;
     Summary summary{};
@@ -77,8 +79,8 @@ private:
 
     /// A launch: `body(block)` for `count` blocks of `threads`.
     template <int threads, class Body>
-    static void launch(int count, const Body& body) {
-        for (int index = 0; index < count; ++index) body(Block<threads>{index, count});
+    void launch(int count, const Body& body) const {
+        for (int index = 0; index < count; ++index) body(Block<threads>{index, count, backwards});
     }
 
     void make_influence() {
@@ -140,11 +142,11 @@ private:
         for (int channel = 0; channel < shape.channels; ++channel) {
             for (std::int32_t tile = 0; tile < shape.n_tiles(); ++tile) {
                 if (deterministic_) {
-                    collect_tile(Block<collect_threads>{}, *collected, window, shape, points_, tile, channel,
-                                 mesh_.data());
+                    collect_tile(Block<collect_threads>{0, 1, backwards}, *collected, window, shape, points_, tile,
+                                 channel, mesh_.data());
                 } else {
-                    scatter_tile(Block<scatter_threads>{}, *scattered, window, shape, points_, tile, channel,
-                                 mesh_.data());
+                    scatter_tile(Block<scatter_threads>{0, 1, backwards}, *scattered, window, shape, points_, tile,
+                                 channel, mesh_.data());
                 }
             }
         }
@@ -192,8 +194,8 @@ private:
         CloseShared closing;
         // block 0 last: it resets the status
         for (int index = blocks - 1; index >= 0; --index) {
-            close_evaluation(Block<close_threads>{index, blocks}, closing, cell, self_, point_sums_.data(), blocks,
-                             filter_sums_.data(), blocks, n_, &status_, forces.data(), &summary);
+            close_evaluation(Block<close_threads>{index, blocks, backwards}, closing, cell, self_, point_sums_.data(),
+                             blocks, filter_sums_.data(), blocks, n_, &status_, forces.data(), &summary);
         }
     }
 };

@@ -1,4 +1,4 @@
-"""The CUDA kernels without a GPU: their bodies on the CPU, and what the programs around them say where tools are missing."""
+"""The CUDA kernels without a GPU: their bodies on the CPU, and what is said where tools are missing."""
 
 import os
 import subprocess
@@ -50,15 +50,15 @@ def test_check_without_a_compiler(tmp_path):
     smi.write_text("#!/bin/sh\necho 'GPU 0: any'\n")
     smi.chmod(0o755)
     result = run("bash", ROOT / "scripts/gpu_check.sh", NVIDIA_SMI=str(smi), CUDACXX="/nowhere/nvcc")
-    check_refused(result, "gpu_check: error: /nowhere/nvcc is not a CUDA compiler; install the CUDA toolkit or set CUDACXX")
+    check_refused(
+        result, "gpu_check: error: /nowhere/nvcc is not a CUDA compiler; install the CUDA toolkit or set CUDACXX"
+    )
 
 
 def test_compiling_needs_the_package():
     result = run("bash", ROOT / "scripts/cuda_compile.sh", PYTHON="/nowhere/python")
-    check_refused(
-        result,
-        "cuda_compile: error: les_md is not installed for `/nowhere/python`; run `make env`, or name another with PYTHON=",
-    )
+    text = "les_md is not installed for `/nowhere/python`; run `make env`, or name another with PYTHON="
+    check_refused(result, f"cuda_compile: error: {text}")
 
 
 def test_programs_include_cuda_runtime_and_cufft_only():
