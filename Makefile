@@ -15,7 +15,7 @@ DEMO_FLAGS ?=
 TEST_FLAGS ?=
 
 # Compute capabilities for `make cuda-compile`: a list such as "80;90", or all (80 86 89 90 100 120)
-CUDA_ARCHITECTURES ?= 80;90
+CUDA_ARCHITECTURES ?= all
 
 CPP_FILES = $(shell find csrc lammps_plugin openmm_plugin tests benchmarks -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake -type f -not -path '*/__pycache__/*' -not -path 'csrc/cuda/*' 2>/dev/null)
@@ -45,7 +45,7 @@ leaks: env
 	$(BIN)/python tests/lammps/check_leaks.py
 
 cuda-compile: env
-	PYTHON=$(BIN)/python scripts/cuda_compile.sh "$(CUDA_ARCHITECTURES)"
+	PYTHON=$(BIN)/python JOBS=$(JOBS) scripts/cuda_compile.sh "$(CUDA_ARCHITECTURES)"
 
 # An environment whose making was interrupted has `.unfinished` and is made anew; pip's cache keeps that short.
 $(VENV)/.requirements: requirements-dev.txt

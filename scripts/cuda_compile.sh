@@ -2,7 +2,7 @@
 # Compiles the CUDA kernels and the programs that use them and links them; needs no GPU. nvcc comes from CUDACXX, PATH or
 # /usr/local/cuda, else from the PyPI packages of the CUDA toolkit, as does a cuFFT that the toolkit lacks.
 # Usage: scripts/cuda_compile.sh [architectures], for instance "80;90"; "all" (80 86 89 90 100 120) is the default and
-# "native" is the GPU at hand. Environment: PYTHON (of the environment with les_md), CUDACXX, JOBS.
+# "native" is the GPU at hand. Environment: PYTHON (of the environment with les_md), CUDACXX, JOBS (architectures at once).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,7 +36,7 @@ if ! ls "$toolkit"/include/cufft.h >/dev/null 2>&1 || ! ls "$toolkit"/lib*/libcu
     [ -e "$cufft/include/cufft.h" ] || from_pypi nvidia-cufft==12.0.0.61
 fi
 
-options=(-DCMAKE_CUDA_COMPILER="$nvcc" -DCUFFT_DIR="$cufft"
+options=(-DCMAKE_CUDA_COMPILER="$nvcc" -DCUFFT_DIR="$cufft" -DCMAKE_CUDA_FLAGS="--threads=${JOBS:-1}"
     -DCMAKE_PREFIX_PATH="$("$python" -c 'from les_md.utils import cmake_prefix_path; print(cmake_prefix_path)')")
 case "$architectures" in
     all) ;;
@@ -48,5 +48,5 @@ export PATH="$bin:$PATH"
 # the architectures are cached values that only a new folder takes over
 folder="$build/${architectures//;/_}"
 cmake -S csrc/cuda -B "$folder" "${options[@]}"
-cmake --build "$folder" --parallel "${JOBS:-1}"
+cmake --build "$folder"
 echo "cuda_compile: libles_cuda.so, mesh_times and check_device are in $folder"

@@ -77,5 +77,6 @@ struct Summary {
     double net_force[3];  // eV/angstrom, before it was taken out
     double status;        // 0: everything was finite
 };
+static_assert(sizeof(Summary) == 14 * sizeof(double), "hosts read it as 14 numbers");
 
 }  // namespace les::cuda
