@@ -14,16 +14,20 @@ DEMO_FLAGS ?=
 # Options of pytest, for instance TEST_FLAGS="-k ewald"
 TEST_FLAGS ?=
 
-CPP_FILES = $(shell find csrc lammps_plugin openmm_plugin tests -name '*.cpp' -o -name '*.h')
-SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake -type f -not -path '*/__pycache__/*' 2>/dev/null)
+# Compute capabilities for `make cuda-compile`: a list such as "80;90", or all (80 86 89 90 100 120)
+CUDA_ARCHITECTURES ?= all
 
-.PHONY: help env demo test leaks lint format clean FORCE
+CPP_FILES = $(shell find csrc lammps_plugin openmm_plugin tests benchmarks -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake -type f -not -path '*/__pycache__/*' -not -path 'csrc/cuda/*' 2>/dev/null)
+
+.PHONY: help env demo test leaks cuda-compile lint format clean FORCE
 
 help:
 	@echo "make env     environment in $(VENV), with the package and its programs installed"
 	@echo "make demo    the whole path on water: data, training, export, LAMMPS, OpenMM, plots (folder demo/)"
 	@echo "make test    all tests"
 	@echo "make leaks   LAMMPS with plugin and engine built with sanitizers: leaks and memory errors"
+	@echo "make cuda-compile   the CUDA kernels, compiled and linked; needs no GPU (docs/gpu.md)"
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  rewrite the sources as the linters want them"
 	@echo "make clean   remove build/ and the environment"
@@ -39,6 +43,9 @@ test: env
 
 leaks: env
 	$(BIN)/python tests/lammps/check_leaks.py
+
+cuda-compile: env
+	PYTHON=$(BIN)/python JOBS=$(JOBS) scripts/cuda_compile.sh "$(CUDA_ARCHITECTURES)"
 
 # An environment whose making was interrupted has `.unfinished` and is made anew; pip's cache keeps that short.
 $(VENV)/.requirements: requirements-dev.txt

@@ -1,0 +1,52 @@
+// Device memory that frees itself, and errors of CUDA and cuFFT as one sentence.
+#pragma once
+
+#include <cuda_runtime.h>
+#include <cufft.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "les/error.h"
+
+namespace les::cuda {
+
+inline void check(cudaError_t status, const char* what) {
+    if (status != cudaSuccess) throw Error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+}
+
+inline void check(cufftResult status, const char* what) {
+    if (status != CUFFT_SUCCESS)
+        throw Error(std::string("cuFFT: ") + what + " failed with status " + std::to_string(static_cast<int>(status)));
+}
+
+template <class T>
+class DeviceArray {
+public:
+    DeviceArray() = default;
+    DeviceArray(const DeviceArray&) = delete;
+    DeviceArray& operator=(const DeviceArray&) = delete;
+    ~DeviceArray() { cudaFree(data_); }
+
+    T* data() const { return data_; }
+    /// At least `size` elements; what was there before is lost if it grows.
+    void reserve(std::int64_t size) {
+        if (size <= size_) return;
+        release();
+        check(cudaMalloc(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(size) * sizeof(T)),
+              "memory for the mesh");
+        size_ = size;
+    }
+    void release() {
+        cudaFree(data_);
+        data_ = nullptr;
+        size_ = 0;
+    }
+
+private:
+    T* data_ = nullptr;
+    std::int64_t size_ = 0;
+};
+
+}  // namespace les::cuda

@@ -1,0 +1,71 @@
+"""The CUDA kernels without a GPU: their bodies on the CPU, and what is said where tools are missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from les_md.utils import cmake_prefix_path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = Path(sys.executable).parent
+
+
+def run(*command, **environment):
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+def test_bodies_of_the_kernels(tmp_path):
+    build = tmp_path / "build"
+    commands = (
+        [TOOLS / "cmake", "-S", Path(__file__).parent, "-B", build, "-G", "Ninja",
+         f"-DCMAKE_MAKE_PROGRAM={TOOLS / 'ninja'}", f"-DCMAKE_PREFIX_PATH={cmake_prefix_path}"],
+        [TOOLS / "cmake", "--build", build],
+        [TOOLS / "ctest", "--test-dir", build, "--output-on-failure"],
+    )  # fmt: skip
+    for command in commands:
+        result = run(*command)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert "100% tests passed" in result.stdout
+
+
+def check_refused(result, text):
+    assert result.returncode != 0
+    assert result.stderr.splitlines() == [text]
+
+
+def test_check_without_a_gpu():
+    result = run("bash", ROOT / "scripts/gpu_check.sh", NVIDIA_SMI="/nowhere/nvidia-smi")
+    check_refused(result, "gpu_check: error: no GPU is found (nvidia-smi lists none); run it where there is one")
+
+
+def test_check_without_a_compiler(tmp_path):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'GPU 0: any'\n")
+    smi.chmod(0o755)
+    result = run("bash", ROOT / "scripts/gpu_check.sh", NVIDIA_SMI=str(smi), CUDACXX="/nowhere/nvcc")
+    check_refused(
+        result, "gpu_check: error: /nowhere/nvcc is not a CUDA compiler; install the CUDA toolkit or set CUDACXX"
+    )
+
+
+def test_compiling_needs_the_package():
+    result = run("bash", ROOT / "scripts/cuda_compile.sh", PYTHON="/nowhere/python")
+    text = "les_md is not installed for `/nowhere/python`; run `make env`, or name another with PYTHON="
+    check_refused(result, f"cuda_compile: error: {text}")
+
+
+def test_programs_include_cuda_runtime_and_cufft_only():
+    """The kernels and the solver must build without torch, thrust or cub."""
+    allowed = {"cuda_runtime.h", "cufft.h"}
+    standard = {"cmath", "cstdint", "cstddef", "cstdio", "array", "limits", "memory", "optional", "string", "vector"}
+    for path in (ROOT / "csrc/cuda").iterdir():
+        for line in path.read_text().splitlines():
+            if line.startswith("#include <"):
+                assert line[len("#include <") :].rstrip(">") in allowed | standard, f"{path.name}: {line}"
