@@ -230,6 +230,14 @@ def test_nothing_changes_without_external_charges(make_engine):
     assert "external_potentials" in embedded
 
 
+def test_blocks_of_centres_see_the_external_charges(make_engine):
+    case = structure(True)
+    expected = evaluate(make_engine(), case)
+    blocks = evaluate(make_engine(graph_memory=0.0), case)
+    for name in ("energy", "forces", "external_forces", "virial"):
+        np.testing.assert_allclose(blocks[name], expected[name], rtol=0, atol=1e-9)
+
+
 def test_description_and_warnings_name_both_sums_once(make_engine):
     case = structure(True)
     engine = make_engine("k_cutoff", solver="mesh")
