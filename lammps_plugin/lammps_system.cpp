@@ -87,7 +87,7 @@ void LammpsSystem::select_centres(const LAMMPS_NS::NeighList& list, const ModelR
     for (std::int64_t i = 0; i < system_.n_local; ++i) is_centre_[static_cast<std::size_t>(i)] = 1;
 
     list_row_.assign(n_all, -1);
-    const int rows = range.n_layers > 1 ? list.inum + list.gnum : list.inum;
+    const int rows = range.edge_layers > 1 ? list.inum + list.gnum : list.inum;
     for (int row = 0; row < rows; ++row) {
         const std::int64_t i = index_[static_cast<std::size_t>(list.ilist[row])];
         if (i >= 0) list_row_[static_cast<std::size_t>(i)] = row;
@@ -95,9 +95,9 @@ void LammpsSystem::select_centres(const LAMMPS_NS::NeighList& list, const ModelR
 
     // Layer by layer outwards: the features of an atom need those of its neighbours one layer earlier.
     std::vector<std::int64_t> shell;
-    if (range.n_layers > 1)
+    if (range.edge_layers > 1)
         for (std::int64_t i = 0; i < system_.n_local; ++i) shell.push_back(i);
-    for (int layer = 1; layer < range.n_layers; ++layer) {
+    for (int layer = 1; layer < range.edge_layers; ++layer) {
         std::vector<std::int64_t> next;
         for (const std::int64_t i : shell) {
             const int row = list_row_[static_cast<std::size_t>(i)];

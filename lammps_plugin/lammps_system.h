@@ -19,7 +19,7 @@ namespace les_lammps {
 /// What a model asks of the neighbour list; lengths in angstrom.
 struct ModelRange {
     double cutoff = 0.0;
-    int n_layers = 1;  ///< with more than one, ghosts inside the receptive field are centres of edges too
+    int edge_layers = 1;  ///< 1: centres of edges are owned atoms; 2: their neighbours too, and so on
 };
 
 class LammpsSystem {

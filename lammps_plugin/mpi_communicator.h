@@ -26,6 +26,7 @@ public:
 
     int rank() const override;
     int size() const override;
+    bool has_ghosts() const override { return true; }
     void allreduce_sum(double* values, std::int64_t count) override;
     std::vector<double> allgather(const std::vector<double>& values) override;
     void exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,

@@ -30,7 +30,7 @@ PairLES::Implementation::Implementation(LAMMPS* lammps, Pair* pair)
     : communicator(std::make_shared<les_lammps::MpiCommunicator>(lammps, pair, system)) {}
 
 les_lammps::ModelRange PairLES::Implementation::range() const {
-    return {file->metadata().cutoff, file->metadata().n_layers};
+    return {file->metadata().cutoff, file->metadata().edge_layers()};
 }
 
 PairLES::PairLES(LAMMPS* lmp) : Pair(lmp), implementation_(std::make_unique<Implementation>(lmp, this)) {
@@ -102,15 +102,16 @@ void PairLES::make_engine() {
 
 void PairLES::request_neighbours() {
     const les::Metadata& metadata = implementation_->file->metadata();
-    if (metadata.n_layers == 1) {
+    if (metadata.edge_layers() == 1) {
         neighbor->add_request(this, NeighConst::REQ_FULL);
         return;
     }
     neighbor->add_request(this, NeighConst::REQ_FULL | NeighConst::REQ_GHOST);
     if (comm->mode != Comm::SINGLE)
         error->all(FLERR,
-                   "pair_style les: a model with message passing needs ghost atoms inside one cutoff for all types; "
-                   "use comm_modify mode single");
+                   "pair_style les: this model file cannot exchange messages between its layers and needs ghost atoms "
+                   "inside one cutoff for all types; use comm_modify mode single, or make the file again with "
+                   "`les-export`");
     const double cutoff = metadata.receptive_field / implementation_->units.angstrom_per_length + neighbor->skin;
     if (comm->cutghostuser >= cutoff) return;
     std::string keyword = "cutoff", value = fmt::format("{:.17g}", cutoff);

@@ -38,6 +38,7 @@ class Model:
     cutoff: float = 4.5
     skin: float = 1.0
     n_layers: int = 1
+    n_messages: int = 8  # numbers of an atom between layers, float64
     spacing: float = 0.604  # of the mesh, angstrom
     nodes: int = 7  # of the window
     real_bytes: int = 4  # float32 mesh
@@ -54,7 +55,7 @@ class Step:
     ghosts_per_rank: float
     network: float
     mesh: float
-    halo: float  # positions out and forces back, LAMMPS' own exchange
+    halo: float  # LAMMPS' own exchange: positions out and forces back, messages between layers
     bricks: float  # charges to pencils and potentials back
     turns: float  # the four transposes
     sums: float
@@ -78,10 +79,8 @@ def step_of(atoms: float, ranks: int, machine: Machine, model: Model) -> Step:
     owned = atoms / ranks
     box = (atoms / model.density) ** (1.0 / 3.0)
     brick = box / ranks ** (1.0 / 3.0)
-    reach = model.n_layers * model.cutoff + model.skin
+    reach = model.cutoff + model.skin
     ghosts = model.density * ((brick + 2 * reach) ** 3 - brick**3)
-    # layer l of n needs the rows of n - l shells of ghosts
-    rows = sum((brick + 2 * shell * model.cutoff) ** 3 for shell in range(model.n_layers)) * model.density
     points = max(1, math.ceil(box / model.spacing))
     total_points = float(points) ** 3
     busy = min(ranks, max(1, points // 2) * points)
@@ -89,9 +88,10 @@ def step_of(atoms: float, ranks: int, machine: Machine, model: Model) -> Step:
     def message(count: float, size: float) -> float:
         return count * machine.latency + size / machine.bandwidth
 
-    # three dimensions, both directions; 24 bytes an atom there and back
+    # three dimensions, both directions; 24 bytes an atom there and back, and messages between layers likewise
     shells = max(1, math.ceil(reach / brick))
     halo = message(12 * shells, 2 * 24 * ghosts)
+    halo += (model.n_layers - 1) * message(12 * shells, 2 * 8 * model.n_messages * ghosts)
     # a brick with its window lies on some rows and columns of pencils, which run through the whole box along z
     rows_of_ranks, columns = pencil_grid(points, ranks)
     side = brick / model.spacing + model.nodes
@@ -115,7 +115,7 @@ def step_of(atoms: float, ranks: int, machine: Machine, model: Model) -> Step:
     sums = 4 * math.log2(ranks) * machine.latency + 48 * ranks / machine.bandwidth if ranks > 1 else 0.0
     mesh = machine.mesh_per_atom * atoms / busy
     return Step(
-        ranks, owned, ghosts, machine.network_per_atom * rows / model.n_layers, mesh, halo, bricks, turns, sums,
+        ranks, owned, ghosts, machine.network_per_atom * owned, mesh, halo, bricks, turns, sums,
         messages, 2 * bricks_bytes + turned,
     )  # fmt: skip
 

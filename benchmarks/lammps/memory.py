@@ -28,6 +28,7 @@ CASES = {
     "run": (100_000, 3000),
     "run_npt": (20_000, 1500),
     "run_field": (20_000, 1000),
+    "run_layers": (20_000, 1000),
     "short_runs": (1000, 60),
     "styles": (200, 24),
     "clear": (200, 24),
@@ -54,13 +55,15 @@ class Growth:
 def measure(folder: Path, case: str, ranks: int, steps: int, control: bool = False) -> list[Growth]:
     """Runs one case, as a `control` without the style; one entry for each rank."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "tiny.les.pt").exists():
-        write_model(folder / "tiny.les.pt", "tiny")
+    model = "tiny_layers" if case.endswith("_layers") else "tiny"
+    if not (folder / f"{model}.les.pt").exists():
+        write_model(folder / f"{model}.les.pt", model)
+    if not (folder / "atoms.data").exists():
         write_box(folder / "atoms.data", lattice(4))
     keywords = "solver mesh" + (" field 0 0 0.01 current yes" if case.endswith("_field") else "")
     settings = {
-        "kind": case.removesuffix("_npt").removesuffix("_field"), "steps": steps, "every": max(1, steps // 100),
-        "model": "tiny.les.pt", "data": "atoms.data", "keywords": keywords, "pressure": case.endswith("_npt"),
+        "kind": "run" if case.startswith("run_") else case, "steps": steps, "every": max(1, steps // 100),
+        "model": f"{model}.les.pt", "data": "atoms.data", "keywords": keywords, "pressure": case.endswith("_npt"),
         "control": control,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))

@@ -93,7 +93,7 @@ struct Engine::Implementation {
         : metadata(file.metadata()),
           communicator(std::move(domains)),
           neighbor_list(metadata.cutoff, options.skin),
-          network(file, options.device, graph_memory_of(options)),
+          network(file, options.device, graph_memory_of(options), metadata.layer_entry && communicator.has_ghosts()),
           charges(metadata, total_charge_of(metadata, options)),
           embedding(metadata, long_range_options(metadata, options)),
           polarization(metadata) {
@@ -118,7 +118,7 @@ struct Engine::Implementation {
         const Edges& edges =
             host_edges != nullptr ? neighbor_list.accept(system, *host_edges) : neighbor_list.build(system);
         clock.end_of(times.neighbours);
-        network.forward(system, edges);
+        network.forward(system, edges, communicator);
         clock.end_of(times.network_forward);
         const std::vector<double>& latent_charges = charges.collect(system, network.latent_charges(), communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
@@ -129,7 +129,7 @@ struct Engine::Implementation {
         warn_of_field(system);
         const std::vector<double>& potentials = sum_of(long_range.potentials, embedded.potentials, polar.potentials);
         const std::vector<double>& cotangents = charges.cotangents(system, potentials, communicator);
-        const std::vector<double>& edge_gradients = network.backward(cotangents, polar.dipole_cotangent);
+        const std::vector<double>& edge_gradients = network.backward(cotangents, polar.dipole_cotangent, communicator);
         clock.end_of(times.network_backward);
         collect_energies_and_charges(network, latent_charges, long_range, embedded, polar, results);
         collect_forces_and_virial(system, edges, edge_gradients, long_range, embedded, polar, results);

@@ -1,11 +1,9 @@
-// Network on TorchScript: the `local` entry of the model file, with one autograd pass from energies and charges to
-// edge vectors, block by block.
+// Network on TorchScript: the module of the model file, plain arrays to tensors and back, block by block. How a block
+// is called and differentiated is in network_stages.
 #include "les/network.h"
 
 #include <dlfcn.h>
 #include <malloc.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 #include <torch/version.h>
 
@@ -16,6 +14,7 @@
 #include "les/error.h"
 #include "les/fields.h"
 #include "network_blocks.h"
+#include "network_stages.h"
 
 namespace les {
 
@@ -54,11 +53,6 @@ void copy_out(const torch::Tensor& tensor, std::vector<double>& out) {
     out.assign(data, data + flat.numel());
 }
 
-/// Outputs of one block with the graph behind them, if it is there.
-struct Graph {
-    torch::Tensor edge_vectors, energies, charges, dipoles;
-};
-
 /// Bytes that the C library has given out.
 double bytes_in_use() {
     const auto counts = mallinfo2();
@@ -70,27 +64,27 @@ double bytes_in_use() {
 struct Network::Implementation {
     torch::Device device;
     torch::jit::Module module;
-    torch::jit::Method local;
+    std::size_t n_stages;
+    bool layer_by_layer;
     bool in_blocks, ghost_charges;
     double memory;                // bytes that graphs may take
     double bytes_per_centre = 0;  // of a graph, as measured; 0 before
     NetworkBlocks blocks;
-    std::vector<Graph> graphs;  // of all blocks, or none where they are made again
+    std::vector<NetworkStages> graphs;  // of all blocks, or none where they are made again
     const Edges* edges = nullptr;
     std::vector<double> values, rows;  // of one block
 
-    Implementation(const ModelFile& file, const torch::Device& on, double graph_memory)
+    Implementation(const ModelFile& file, const torch::Device& on, double graph_memory, bool by_layers)
         : device(on),
           module(load(file, on)),
-          local(module.get_method("local")),
+          n_stages(by_layers ? static_cast<std::size_t>(file.metadata().n_layers) : 1),
+          layer_by_layer(by_layers),
           // further layers need the neighbours of neighbours
           in_blocks(file.metadata().n_layers == 1),
           ghost_charges(file.metadata().ghost_charges),
           memory(graph_memory) {}
 
-    Graph evaluate(const NetworkBlock& block, bool with_graph, std::vector<double>* node_energies) {
-        // profiling executors specialise on shapes and compile again whenever the number of edges changes
-        torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
+    NetworkStages evaluate(const NetworkBlock& block, bool with_graph, Communicator& communicator) const {
         const torch::AutoGradMode graph_wanted(with_graph);
         const auto whole = torch::TensorOptions().dtype(torch::kInt64);
         const auto types = torch::from_blob(const_cast<std::int64_t*>(block.types.data()),
@@ -99,19 +93,14 @@ struct Network::Implementation {
             torch::from_blob(const_cast<std::int64_t*>(block.edge_index.data()), {2, block.n_edges}, whole);
         const auto vectors = torch::from_blob(const_cast<double*>(edges->vectors.data()) + 3 * block.first_edge,
                                               {block.n_edges, 3}, torch::kFloat64);
-        Graph graph;
-        // a leaf of its own: the caller's array changes under later steps
-        graph.edge_vectors =
-            vectors.to(device, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true).requires_grad_(with_graph);
-        const auto output =
-            local({types.to(device), edge_index.to(device), graph.edge_vectors, block.n_centre}).toGenericDict();
-        graph.energies = output.at(fields::node_energies).toTensor();
-        graph.charges = output.at(fields::latent_charges).toTensor();
-        if (output.contains(fields::transfer_dipoles)) graph.dipoles = output.at(fields::transfer_dipoles).toTensor();
-        if (node_energies != nullptr)
-            copy_out(graph.energies.to(torch::kFloat64) + output.at(fields::offset_energies).toTensor(),
-                     *node_energies);
-        return graph;
+        const Tensors input{
+            {fields::types, types.to(device)},
+            {fields::edge_index, edge_index.to(device)},
+            // a copy: the caller's array changes under later steps
+            {fields::edge_vectors, vectors.to(device, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true)}};
+        NetworkStages stages(module, n_stages, layer_by_layer);
+        stages.forward(input, block.n_centre, communicator);
+        return stages;
     }
 
     /// Rows of a block onto those of the system (n_all, n_channels).
@@ -128,54 +117,48 @@ struct Network::Implementation {
     }
 
     /// Gradient with respect to the edge vectors of a block, into its part of `out` (n_edges, 3).
-    void differentiate(const NetworkBlock& block, const Graph& graph, const std::vector<double>& charge_cotangents,
+    void differentiate(const NetworkBlock& block, NetworkStages& graph, const std::vector<double>& charge_cotangents,
                        const std::array<double, 3>& dipole_cotangent, bool with_energies, bool keep_graph,
-                       std::vector<double>& out) {
-        if (block.n_edges == 0) return;
-        torch::autograd::variable_list outputs, cotangents;
-        if (with_energies) {
-            outputs.push_back(graph.energies);
-            cotangents.push_back(torch::ones_like(graph.energies));
-        }
+                       Communicator& communicator, std::vector<double>& out) {
+        const Tensors& output = graph.output();
+        Tensors cotangents;
+        if (with_energies) cotangents[fields::node_energies] = torch::ones_like(output.at(fields::node_energies));
         if (!charge_cotangents.empty()) {
-            const auto channels = static_cast<std::size_t>(graph.charges.size(1));
+            const torch::Tensor& charges = output.at(fields::latent_charges);
+            const auto channels = static_cast<std::size_t>(charges.size(1));
             rows.resize(block.atoms.size() * channels);
             for (std::size_t n = 0; n < block.atoms.size(); ++n)
                 std::copy_n(charge_cotangents.data() + static_cast<std::size_t>(block.atoms[n]) * channels, channels,
                             rows.data() + n * channels);
-            outputs.push_back(graph.charges);
-            cotangents.push_back(torch::from_blob(rows.data(), graph.charges.sizes(), torch::kFloat64)
-                                     .to(graph.charges.options().requires_grad(false), false, /*copy=*/true));
+            cotangents[fields::latent_charges] = torch::from_blob(rows.data(), charges.sizes(), torch::kFloat64)
+                                                     .to(charges.options().requires_grad(false), false, /*copy=*/true);
         }
-        if (graph.dipoles.defined() && dipole_cotangent != std::array<double, 3>{}) {
+        const auto dipoles = output.find(fields::transfer_dipoles);
+        if (dipoles != output.end() && dipole_cotangent != std::array<double, 3>{}) {
             const auto row = torch::from_blob(const_cast<double*>(dipole_cotangent.data()), {1, 3}, torch::kFloat64);
-            outputs.push_back(graph.dipoles);
-            cotangents.push_back(row.to(graph.dipoles.options().requires_grad(false)).expand_as(graph.dipoles));
+            cotangents[fields::transfer_dipoles] =
+                row.to(dipoles->second.options().requires_grad(false)).expand_as(dipoles->second);
         }
-        // constants of the network have no gradient
-        for (std::size_t i = outputs.size(); i-- > 0;) {
-            if (outputs[i].requires_grad()) continue;
-            outputs.erase(outputs.begin() + static_cast<std::ptrdiff_t>(i));
-            cotangents.erase(cotangents.begin() + static_cast<std::ptrdiff_t>(i));
-        }
-        if (outputs.empty()) return;
-        copy_out(torch::autograd::grad(outputs, {graph.edge_vectors}, cotangents, keep_graph)[0], values);
+        const auto gradient = graph.backward(std::move(cotangents), keep_graph, communicator);
+        if (!gradient.defined()) return;
+        copy_out(gradient, values);
         std::copy(values.begin(), values.end(), out.begin() + static_cast<std::ptrdiff_t>(3 * block.first_edge));
     }
 
     /// The same for all blocks; graphs that are not there are made again.
     void differentiate_all(const std::vector<double>& charge_cotangents, const std::array<double, 3>& dipole_cotangent,
-                           bool with_energies, bool keep_graphs, std::vector<double>& out) {
+                           bool with_energies, bool keep_graphs, Communicator& communicator, std::vector<double>& out) {
         out.assign(3 * static_cast<std::size_t>(edges->n_edges), 0.0);
         for (std::size_t b = 0; b < blocks.blocks().size(); ++b) {
             const NetworkBlock& block = blocks.blocks()[b];
             if (graphs.empty()) {
-                differentiate(block, evaluate(block, true, nullptr), charge_cotangents, dipole_cotangent, with_energies,
-                              false, out);
-                continue;
+                NetworkStages graph = evaluate(block, true, communicator);
+                differentiate(block, graph, charge_cotangents, dipole_cotangent, with_energies, false, communicator,
+                              out);
+            } else {
+                differentiate(block, graphs[b], charge_cotangents, dipole_cotangent, with_energies, keep_graphs,
+                              communicator, out);
             }
-            differentiate(block, graphs[b], charge_cotangents, dipole_cotangent, with_energies, keep_graphs, out);
-            if (!keep_graphs) graphs[b] = {};
         }
         if (!keep_graphs) graphs.clear();
     }
@@ -189,10 +172,10 @@ struct Network::Implementation {
     }
 };
 
-Network::Network(const ModelFile& file, const std::string& device, double graph_memory) {
+Network::Network(const ModelFile& file, const std::string& device, double graph_memory, bool layer_by_layer) {
     const torch::Device usable = usable_device(device);
     try {
-        implementation_ = std::make_unique<Implementation>(file, usable, graph_memory);
+        implementation_ = std::make_unique<Implementation>(file, usable, graph_memory, layer_by_layer);
     } catch (const c10::Error& error) {
         throw not_loaded(file, device, error.what_without_backtrace());
     } catch (const std::exception& error) {  // TorchScript of an operator this torch does not have
@@ -202,7 +185,7 @@ Network::Network(const ModelFile& file, const std::string& device, double graph_
 Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 
-void Network::forward(const System& system, const Edges& edges) {
+void Network::forward(const System& system, const Edges& edges, Communicator& communicator) {
     auto& state = *implementation_;
     state.edges = &edges;
     state.graphs.clear();
@@ -213,11 +196,14 @@ void Network::forward(const System& system, const Edges& edges) {
     bool keep = true;
     for (const NetworkBlock& block : blocks) {
         const double before = bytes_in_use();
-        Graph graph = state.evaluate(block, keep, &state.values);
+        NetworkStages graph = state.evaluate(block, keep, communicator);
+        const Tensors& output = graph.output();
+        copy_out(output.at(fields::node_energies).to(torch::kFloat64) + output.at(fields::offset_energies),
+                 state.values);
         node_energies_.insert(node_energies_.end(), state.values.begin(), state.values.end());
-        state.add_charges(system, block, graph.charges, latent_charges_);
-        if (graph.dipoles.defined()) {
-            copy_out(graph.dipoles, state.values);
+        state.add_charges(system, block, output.at(fields::latent_charges), latent_charges_);
+        if (const auto dipoles = output.find(fields::transfer_dipoles); dipoles != output.end()) {
+            copy_out(dipoles->second, state.values);
             transfer_dipoles_.insert(transfer_dipoles_.end(), state.values.begin(), state.values.end());
         }
         if (!keep) continue;
@@ -231,14 +217,17 @@ void Network::forward(const System& system, const Edges& edges) {
 }
 
 const std::vector<double>& Network::backward(const std::vector<double>& charge_cotangents,
-                                             const std::array<double, 3>& dipole_cotangent) {
-    implementation_->differentiate_all(charge_cotangents, dipole_cotangent, true, false, edge_gradients_);
+                                             const std::array<double, 3>& dipole_cotangent,
+                                             Communicator& communicator) {
+    implementation_->differentiate_all(charge_cotangents, dipole_cotangent, true, false, communicator, edge_gradients_);
     return edge_gradients_;
 }
 
 const std::vector<double>& Network::charge_gradient(const std::vector<double>& charge_cotangents,
-                                                    const std::array<double, 3>& dipole_cotangent) {
-    implementation_->differentiate_all(charge_cotangents, dipole_cotangent, false, true, charge_gradients_);
+                                                    const std::array<double, 3>& dipole_cotangent,
+                                                    Communicator& communicator) {
+    implementation_->differentiate_all(charge_cotangents, dipole_cotangent, false, true, communicator,
+                                       charge_gradients_);
     return charge_gradients_;
 }
 

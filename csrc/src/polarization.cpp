@@ -125,13 +125,13 @@ void Polarization::add_exact_response(const System& system, const Edges& edges, 
         std::array<double, 3> dipole_cotangent{};
         if (flux_) {
             dipole_cotangent[a] = scale_;
-            gather(system, edges, network.charge_gradient({}, dipole_cotangent), communicator, gradient_);
+            gather(system, edges, network.charge_gradient({}, dipole_cotangent, communicator), communicator, gradient_);
         } else {
             rows_.resize(n_local * channels_);
             for (std::size_t i = 0; i < n_local; ++i)
                 std::fill_n(rows_.data() + i * channels_, channels_, scale_ * r[3 * i + a]);
             const auto& cotangents = charge_exchange.cotangents(system, rows_, communicator);
-            gather(system, edges, network.charge_gradient(cotangents, {}), communicator, gradient_);
+            gather(system, edges, network.charge_gradient(cotangents, {}, communicator), communicator, gradient_);
         }
         for (std::size_t i = 0; i < n_local; ++i) {
             for (std::size_t b = 0; b < 3; ++b)
@@ -162,7 +162,8 @@ void Polarization::add_periodic_response(const System& system, const Edges& edge
         }
         for (const bool sine : {true, false}) {
             const auto& cotangents = charge_exchange.cotangents(system, sine ? sine_ : cosine_, communicator);
-            gather(system, edges, network.charge_gradient(cotangents, {}), communicator, sine ? gradient_ : of_cosine_);
+            gather(system, edges, network.charge_gradient(cotangents, {}, communicator), communicator,
+                   sine ? gradient_ : of_cosine_);
         }
         for (std::size_t i = 0; i < n_local; ++i) {
             const double s = sine_[i * channels_], c = cosine_[i * channels_];

@@ -24,6 +24,7 @@ public:
 
     int rank() const override { return domains_->rank(); }
     int size() const override { return domains_->size(); }
+    bool has_ghosts() const override { return domains_->has_ghosts(); }
     void allreduce_sum(double* values, std::int64_t count) override {
         timed([&] { domains_->allreduce_sum(values, count); });
     }

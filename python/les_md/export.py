@@ -27,7 +27,7 @@ from les_md.forces import evaluate
 from les_md.model import DTYPES, LESModel
 from les_md.model_file import content_hash, make_record, read_record
 from les_md.settings import ModelSettings
-from les_md.torchforce import ExportedModel
+from les_md.torchforce import ExportedLayers, ExportedModel
 
 #: Largest relative difference between checkpoint and exported file, by the precision of the exported network.
 CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
@@ -58,11 +58,13 @@ def write_model_file(
 ) -> dict[str, Any]:
     """Compiles `model` and writes it with its record, complete or not at all; returns the record."""
     bound_types = None if bound is None else torch.from_numpy(types_of(bound, model.settings.symbols))
-    exported = ExportedModel(model, bound_types).eval()
+    # a network that is no LESModel has one entry for all of it
+    has_layer_entry = isinstance(model, LESModel) and model.backbone.has_layer_entry
+    exported = (ExportedLayers if has_layer_entry else ExportedModel)(model, bound_types).eval()
     for parameter in exported.parameters():
         parameter.requires_grad_(False)
     constants = model.constant_charges()
-    record = make_record(model.settings, training, charge_sign, bound, model.ghost_charges, constants)
+    record = make_record(model.settings, training, charge_sign, bound, model.ghost_charges, constants, has_layer_entry)
     record["content_hash"] = content_hash(record, exported.state_dict())
     buffer = io.BytesIO()
     with torchscript():

@@ -16,6 +16,11 @@ N_ATOMS = "n_atoms"  # (n_systems,)
 TOTAL_CHARGE = "total_charge"  # (n_systems,), e; NaN: that of the model's settings
 EDGE_INDEX = "edge_index"  # (2, n_edges), sorted by centre
 CELL_SHIFTS = "cell_shifts"  # (n_edges, 3), whole multiples of the cell rows, stored as float64
+EDGE_VECTORS = "edge_vectors"  # (n_edges, 3), angstrom
+
+# Between the layers of the network
+MESSAGES = "messages"  # (n_centre, n_messages) out of a layer, (n_all, n_messages) into the next
+FEATURES = "features"  # (n_centre, n_features), of the layers up to now
 
 # Output of the network
 NODE_ENERGIES = "node_energies"  # (n_centre,), eV, without element offsets

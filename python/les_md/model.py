@@ -53,6 +53,7 @@ class LESModel(nn.Module):
         # a network that moves charge along edges puts contributions on ghosts
         self.ghost_charges = self.charge_flux
         self.n_channels = settings.n_channels
+        self.n_layers = settings.n_layers
         n_types = len(settings.symbols)
         self.backbone = backbone or ClusterExpansion(
             n_types=n_types,
@@ -101,6 +102,26 @@ class LESModel(nn.Module):
         """
         edge_vectors = edge_vectors.to(self.energy_head.mean.dtype)
         features = self.backbone(types, edge_index, edge_vectors, n_centre)
+        return self.outputs(features, types, edge_index, edge_vectors)
+
+    def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:
+        """One layer of `forward`; see `Backbone.layer`. The last layer returns what `forward` returns."""
+        if index == 0:
+            tensors = tensors.copy()
+            tensors[fields.EDGE_VECTORS] = tensors[fields.EDGE_VECTORS].to(self.energy_head.mean.dtype)
+        tensors = self.backbone.layer(index, tensors, n_centre)
+        if index + 1 < self.n_layers:
+            return tensors
+        return self.outputs(
+            tensors[fields.FEATURES],
+            tensors[fields.TYPES],
+            tensors[fields.EDGE_INDEX],
+            tensors[fields.EDGE_VECTORS],
+        )
+
+    def outputs(self, features: Tensor, types: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> dict[str, Tensor]:
+        """What `forward` returns, from the features (n_centre, n_features)."""
+        n_centre = features.size(0)
         centre_types = types[:n_centre]
         output = {
             fields.NODE_ENERGIES: self.energy_head(features, centre_types).squeeze(1),

@@ -39,6 +39,7 @@ def make_record(
     bound_symbols: list[str] | None,
     ghost_charges: bool = False,
     element_charges: list[float] | None = None,
+    has_layer_entry: bool = False,
 ) -> dict[str, Any]:
     """The record without its content hash.
 
@@ -49,6 +50,7 @@ def make_record(
         bound_symbols: chemical symbols of the atom list the `forward` entry is bound to.
         ghost_charges: whether the network puts charge contributions on ghosts.
         element_charges: constant charges of a model with charge transfers, (n_types,), summed over channels, e.
+        has_layer_entry: whether the file has the entry `layer`.
     """
     outputs = [fields.NODE_ENERGIES, fields.OFFSET_ENERGIES, fields.LATENT_CHARGES]
     if element_charges:
@@ -62,6 +64,7 @@ def make_record(
         "cutoff": settings.cutoff,
         "n_layers": settings.n_layers,
         "receptive_field": settings.receptive_field,
+        "layer_entry": has_layer_entry,
         "dtype": settings.dtype,
         "outputs": outputs,
         "n_channels": settings.n_channels,

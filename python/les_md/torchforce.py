@@ -230,6 +230,15 @@ class ExportedModel(nn.Module):
         return energy * constants.KILOJOULE_PER_MOLE_PER_EV
 
 
+class ExportedLayers(ExportedModel):
+    """`ExportedModel` of a network with messages: `layer` beside `local`, for hosts that exchange them."""
+
+    @torch.jit.export
+    def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:
+        """See `LESModel.layer`; centres must not decrease."""
+        return self.model.layer(index, tensors, n_centre)
+
+
 def edge_vectors_of(positions: Tensor, cell: Tensor, edge_index: Tensor, cell_shifts: Tensor) -> Tensor:
     """(n_edges, 3), r_j - r_i + cell_shifts @ cell."""
     vectors = positions.index_select(0, edge_index[1]) - positions.index_select(0, edge_index[0])

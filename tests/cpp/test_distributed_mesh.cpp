@@ -38,6 +38,7 @@ public:
     ThreadCommunicator(Board& board, int rank) : board_(board), rank_(rank) {}
     int rank() const override { return rank_; }
     int size() const override { return board_.size; }
+    bool has_ghosts() const override { return false; }
 
     void allreduce_sum(double* values, std::int64_t count) override {
         std::vector<double> sum(static_cast<std::size_t>(count), 0.0);

@@ -5,6 +5,7 @@ Models have random weights and tiny settings: what is tested here is the way thr
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import resource
@@ -183,13 +184,15 @@ def models() -> dict[str, LESModel]:
 
 @pytest.fixture(scope="session")
 def model_file(models: dict[str, LESModel], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Path of the exported file of a model, written when first asked for."""
+    """Path of the exported file of a model, written when first asked for; "whole_..." is without an entry `layer`."""
     folder = tmp_path_factory.mktemp("models")
 
     def path_of(name: str) -> Path:
         path = folder / f"{name}.les.pt"
         if not path.exists():
-            write_model_file(models[name], path, {}, None, None)
+            model = copy.deepcopy(models[name.removeprefix("whole_")])
+            model.backbone.has_layer_entry &= not name.startswith("whole_")
+            write_model_file(model, path, {}, None, None)
         return path
 
     return path_of

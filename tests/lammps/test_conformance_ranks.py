@@ -44,8 +44,10 @@ CASES = {
     "tilted-flux": Case("tilted", f"{MESH} field 0.1 0 -0.2", model="two_layers_flux"),
     "plates": Case("tilted", MESH, before_box="processors * * 1"),
     "corner": Case("corner", MESH, empty=True),
+    "corner-three-layers": Case("corner", MESH, model="three_layers", empty=True),
     "corner-tiled": Case("corner", MESH, after_box="comm_style tiled\nbalance 1.1 rcb"),
     "shrink-wrapped": Case("clusters", DIRECT, boundary="s s s", empty=True),
+    "shrink-wrapped-two-layers": Case("clusters", DIRECT, model="two_layers", boundary="s s s", empty=True),
 }
 
 
@@ -53,8 +55,8 @@ CASES = {
 ON_RANKS = {
     3: ["mesh", "tilted-direct", "tilted-flux"],
     4: ["tilted-mesh", "tilted-two-layers"],
-    6: ["direct", "tilted-mesh", "tilted-flux", "plates", "corner"],
-    8: ["mesh", "tilted-direct", "corner-tiled", "shrink-wrapped"],
+    6: ["direct", "tilted-mesh", "tilted-flux", "plates", "corner", "corner-three-layers"],
+    8: ["mesh", "tilted-direct", "corner-tiled", "shrink-wrapped", "shrink-wrapped-two-layers"],
 }
 
 
@@ -158,7 +160,8 @@ BALANCING = {
 def test_balancing_during_a_run(
     tmp_path_factory: pytest.TempPathFactory, model_file: ModelFile, arranged: Structures
 ) -> None:
-    """Domains move with the atoms, which start in one corner of the box; energies stay those of one rank."""
+    """Domains move with the atoms, which start in one corner of the box, while layers exchange messages; energies stay
+    those of one rank."""
     energies = {}
     for ranks, names in ((1, ["none"]), (4, ["shift", "tiled"])):
         lammps = Lammps(tmp_path_factory.mktemp(f"balance{ranks}"))
@@ -166,7 +169,7 @@ def test_balancing_during_a_run(
         for name in names:
             imbalance = "f_balance f_balance[3]" if ranks > 1 else ""
             script += f"clear\nprint 'case {name}'\n{box_script(arranged['corner'], lammps.folder)}{BALANCING[name]}\n"
-            script += model_script(model_file("plain"), MESH) + CROSSING
+            script += model_script(model_file("two_layers"), MESH) + CROSSING
             script += f"thermo 5\nthermo_style custom step pe {imbalance}\nthermo_modify format float %.16g\nrun 40\n"
         for name, outcome in lammps.succeed(script, ranks).cases().items():
             thermo = outcome.thermo()

@@ -206,7 +206,7 @@ def test_charges_of_a_short_range_model(lammps: Lammps, model_file: ModelFile, s
 
 def test_multiple_communication_cutoffs(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
     script = box_script(structures["orthogonal"], lammps.folder) + "neighbor 1.0 multi\ncomm_modify mode multi\n"
-    script += f"pair_style les\npair_coeff * * {model_file('two_layers')} O H\nrun 0\n"
+    script += f"pair_style les\npair_coeff * * {model_file('whole_two_layers')} O H\nrun 0\n"
     lammps.refuse(script, "use comm_modify mode single")
 
 

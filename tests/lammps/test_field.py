@@ -106,6 +106,27 @@ run {steps}
 """
 
 
+@pytest.mark.parametrize("name", ["two_layers", "two_layers_flux"])
+def test_born_charges_of_message_passing(
+    lammps: Lammps, model_file: ModelFile, structures: Structures, name: str
+) -> None:
+    """Several passes back through the layers: on four ranks that exchange messages as with all layers on one rank."""
+    found = []
+    for file, ranks in ((f"whole_{name}", 1), (name, 4)):
+        script = box_script(structures["triclinic"], lammps.folder)
+        script += (
+            model_script(model_file(file), f"{DIRECT} {FIELD}") + "fix born all pair 1 les born_charges 1\nrun 0\n"
+        )
+        script += "write_dump all custom all.born id fx fy fz f_born[*] modify sort id format float %.16g\n"
+        columns = lammps.succeed(script, ranks).dump("all.born")
+        found.append(np.stack([values for key, values in columns.items() if key != "id"], axis=1))
+    assert found[0].shape == (24, 12)
+    assert_close(found[1], found[0], 1e-9, name)
+    # moving all atoms moves no charge through the cell
+    if name == "two_layers_flux":
+        np.testing.assert_allclose(found[1][:, 3:].sum(0), 0.0, atol=1e-10)
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_energy_is_conserved_and_current_is_the_slope(
     lammps: Lammps, model_file: ModelFile, structures: Structures, ranks: int

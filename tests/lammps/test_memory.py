@@ -19,6 +19,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks" / "lammps"
         ("run", 2, 1500, 200.0),
         ("run_npt", 1, 1000, 200.0),
         ("run_field", 1, 600, 400.0),
+        ("run_layers", 2, 1500, 200.0),
         # bytes for each pair_style with its model (50 kB) and each `clear`
         ("styles", 1, 20, 10_000.0),
         ("clear", 1, 20, 10_000.0),

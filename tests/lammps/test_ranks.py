@@ -65,6 +65,7 @@ def test_models_and_structures(
         ("charge_flux", "triclinic", "metal"),
         ("two_layers_flux", "orthogonal", "real"),
         ("three_layers", "triclinic", "metal"),
+        ("whole_three_layers", "triclinic", "metal"),
         ("two_channels", "triclinic", "metal"),
         ("neutral", "triclinic", "metal"),
         ("neutral", "isolated", "metal"),
@@ -79,36 +80,50 @@ def test_models_and_structures(
     outcome = lammps.succeed(script, ranks).cases()
     for model, structure, units in cases:
         name = f"{model}-{structure}-{units}"
-        assert_as_in_python(outcome[name], models[model], structures[structure], units, name)
+        expected = models[model.removeprefix("whole_")]
+        assert_as_in_python(outcome[name], expected, structures[structure], units, name)
 
 
-def test_wide_communication_cutoff(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
-    """Message passing raises the communication cutoff where it is too small and says so."""
+def test_communication_cutoff(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
+    """Ghosts reach one cutoff where layers exchange messages; else the style raises the cutoff and says so."""
     box = box_script(structures["triclinic"], lammps.folder)
-    model = model_script(model_file("two_layers"), DIRECT)
+    exchanged = lammps.succeed(box + model_script(model_file("two_layers"), DIRECT) + evaluate_script(), 2)
+    model = model_script(model_file("whole_two_layers"), DIRECT)
     raised = lammps.succeed(box + model + evaluate_script(), 2)
     kept = lammps.succeed(box + "comm_modify cutoff 9.0\n" + model + evaluate_script(), 2)
+    assert "ghost atom cutoff = 4\n" in exchanged.output
+    assert "ghost atom cutoff = 7\n" in raised.output
     assert "communication cutoff raised to 7 angstrom" in raised.output
-    assert "communication cutoff raised" not in kept.output
-    np.testing.assert_allclose(raised.thermo()["PotEng"], kept.thermo()["PotEng"], rtol=1e-12)
+    assert "communication cutoff raised" not in exchanged.output + kept.output
+    energies = [float(outcome.thermo()["PotEng"][0]) for outcome in (exchanged, raised, kept)]
+    np.testing.assert_allclose(energies, energies[0], rtol=1e-12)
 
 
-@pytest.mark.parametrize("structure", ["molecule", "isolated"])
+def test_cutoffs_of_types(lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures) -> None:
+    script = box_script(structures["triclinic"], lammps.folder).replace("1.0 bin", "1.0 multi")
+    script += "comm_modify mode multi\n" + model_script(model_file("two_layers"), DIRECT)
+    assert_as_in_python(lammps.succeed(script + evaluate_script(), 4), models["two_layers"], structures["triclinic"])
+
+
+@pytest.mark.parametrize(
+    ("model", "structure"), [("neutral", "molecule"), ("neutral", "isolated"), ("two_layers_flux", "molecule")]
+)
 def test_empty_ranks(
-    lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures, structure: str
+    lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures, model: str, structure: str
 ) -> None:
     """The atoms sit in a corner of the 60 angstrom box, so that ranks are left without any."""
     script = box_script(structures[structure], lammps.folder) + "displace_atoms all move -15 -15 -15\n"
-    outcome = lammps.succeed(script + model_script(model_file("neutral"), DIRECT) + evaluate_script(), 4)
+    outcome = lammps.succeed(script + model_script(model_file(model), DIRECT) + evaluate_script(), 4)
     assert " 0 min" in next(line for line in outcome.output.splitlines() if line.startswith("Nlocal:"))
-    assert_as_in_python(outcome, models["neutral"], structures[structure])
+    assert_as_in_python(outcome, models[model], structures[structure])
 
 
-def test_one_atom_on_four_ranks(lammps: Lammps, models: Models, model_file: ModelFile) -> None:
+@pytest.mark.parametrize("model", ["plain", "three_layers"])
+def test_one_atom_on_four_ranks(lammps: Lammps, models: Models, model_file: ModelFile, model: str) -> None:
     """One atom in a box smaller than the cutoff: its neighbours are its own images, and three ranks own nothing."""
     atoms = ase.Atoms("O", positions=[[0.4, 0.5, 0.6]], cell=np.diag([2.2, 2.4, 2.6]), pbc=True)
-    script = box_script(atoms, lammps.folder) + model_script(model_file("plain"), DIRECT) + evaluate_script()
-    assert_as_in_python(lammps.succeed(script, 4), models["plain"], atoms)
+    script = box_script(atoms, lammps.folder) + model_script(model_file(model), DIRECT) + evaluate_script()
+    assert_as_in_python(lammps.succeed(script, 4), models[model], atoms)
 
 
 def test_tiled_domains(lammps: Lammps, models: Models, model_file: ModelFile, structures: Structures) -> None:

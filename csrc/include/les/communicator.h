@@ -15,6 +15,9 @@ public:
     virtual int rank() const = 0;
     virtual int size() const = 0;
 
+    /// Whether domains have ghosts, so that rows can be copied between these and their owners; the same on all domains.
+    virtual bool has_ghosts() const = 0;
+
     /// Replaces `values` on every domain by the sum over domains.
     virtual void allreduce_sum(double* values, std::int64_t count) = 0;
 
@@ -38,6 +41,7 @@ class SingleProcess final : public Communicator {
 public:
     int rank() const override { return 0; }
     int size() const override { return 1; }
+    bool has_ghosts() const override { return false; }
     void allreduce_sum(double*, std::int64_t) override {}
     std::vector<double> allgather(const std::vector<double>& values) override { return values; }
     void exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,

@@ -3,6 +3,10 @@
 
 namespace les::fields {
 
+inline constexpr const char* types = "types";
+inline constexpr const char* edge_index = "edge_index";
+inline constexpr const char* edge_vectors = "edge_vectors";
+inline constexpr const char* messages = "messages";
 inline constexpr const char* node_energies = "node_energies";
 inline constexpr const char* offset_energies = "offset_energies";
 inline constexpr const char* latent_charges = "latent_charges";

@@ -28,6 +28,7 @@ struct Metadata {
     double cutoff = 0.0;               ///< angstrom
     int n_layers = 1;                  ///< message-passing layers; 1 is strictly local
     double receptive_field = 0.0;      ///< angstrom, n_layers * cutoff
+    bool layer_entry = false;          ///< the network can be evaluated layer by layer, with messages exchanged between
     std::string dtype;                 ///< "float32" or "float64": precision of the network
     int n_channels = 0;                ///< charge channels; 0 for a short-range-only model
     bool ghost_charges = false;        ///< true if the network puts charge contributions on ghosts
@@ -40,6 +41,9 @@ struct Metadata {
     std::string content_hash;          ///< "sha256:..." of parameters and record
     std::string json;                  ///< the whole record, for printing
 
+    /// How many layers of edges a host with ghosts gives: around owned atoms, their neighbours, and so on. Ghosts are
+    /// needed up to this times the cutoff.
+    int edge_layers() const { return layer_entry ? 1 : n_layers; }
     /// Charges are transfers along edges: the polarization of a periodic cell is defined.
     bool charge_flux() const { return !element_charges.empty(); }
 };

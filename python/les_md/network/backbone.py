@@ -15,10 +15,12 @@ class Backbone(nn.Module):
         n_features: length of the feature vector.
         feature_blocks: lengths of its parts. Those of the first part depend on the edges of their atom alone; left
             empty, nothing is known about the features.
+        has_layer_entry: whether `layer` is there, for networks with messages.
     """
 
     n_features: int
     feature_blocks: list[int] = []  # noqa: RUF012 - an attribute of the instance where it matters
+    has_layer_entry: bool = False
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
         """Features of the first `n_centre` atoms.
@@ -31,6 +33,22 @@ class Backbone(nn.Module):
 
         Returns:
             (n_centre, n_features).
+        """
+        raise NotImplementedError
+
+    @torch.jit.unused
+    def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:
+        """One layer for the first `n_centre` atoms, so that a host can exchange messages between the layers.
+
+        Args:
+            index: of the layer, from 0.
+            tensors: `types`, `edge_index`, `edge_vectors` as in `forward`, edges around ghosts not needed; for later
+                layers what the one before returned, with the `messages` of all atoms.
+            n_centre: atoms whose features are wanted.
+
+        Returns:
+            `tensors` and what later layers need: `features` (n_centre, n_features up to now), and from all layers but
+            the last `messages` (n_centre, n_messages).
         """
         raise NotImplementedError
 

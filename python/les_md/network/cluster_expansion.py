@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from les_md import fields
 from les_md.network import kernels
 from les_md.network.angular import AngularBasis, Invariants, invariant_table, monomials
 from les_md.network.backbone import Backbone, dense_neighbours
@@ -120,6 +121,7 @@ class ClusterExpansion(Backbone):
             self.later_layers.append(layer)
             self.feature_blocks.append(layer.n_features)
         self.n_features = sum(self.feature_blocks)
+        self.has_layer_entry = n_layers > 1
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript must not compile what is inside
@@ -127,24 +129,11 @@ class ClusterExpansion(Backbone):
                 return self.compiled(types, edge_index, edge_vectors, n_centre)
         rows, row_of, n_rows_of = rows_of_layers(edge_index, types.size(0), n_centre, self.n_layers)
         n_rows = n_rows_of[0]
-        centre_rows = row_of.index_select(0, edge_index[0])
-        if not bool((centre_rows < n_rows).all()):
-            # centres that no wanted feature depends on
-            used = (centre_rows < n_rows).nonzero().squeeze(1)
-            edge_index, edge_vectors = edge_index.index_select(1, used), edge_vectors.index_select(0, used)
-            centre_rows = centre_rows.index_select(0, used)
-        places, slots = dense_neighbours(edge_index, types.size(0))
-        places = centre_rows * slots + places % slots
-        # empty slots hold a vector of length `cutoff`, where all radial functions and their slopes vanish
-        filler = torch.zeros(n_rows * slots, 3, dtype=edge_vectors.dtype, device=edge_vectors.device)
-        filler[:, 0] = self.cutoff
-        vectors = filler.index_copy(0, places, edge_vectors).view(n_rows, slots, 3)
-        neighbours = torch.zeros(n_rows * slots, dtype=edge_index.dtype, device=edge_index.device)
-        neighbours = neighbours.index_copy(0, places, edge_index[1])
-
-        lengths = torch.linalg.vector_norm(vectors, dim=-1)
-        angular = self.angular(vectors / lengths.unsqueeze(-1))
-        radial = self.radial(lengths)
+        neighbours, radial, angular = self.edge_tables(
+            edge_index, edge_vectors, row_of.index_select(0, edge_index[0]), n_rows, types.size(0)
+        )
+        slots = neighbours.size(1)
+        neighbours = neighbours.flatten()
         row_types = types.index_select(0, rows)
         embedding = self.neighbour_embedding.index_select(
             0, types.index_select(0, neighbours) if n_rows > 0 else neighbours
@@ -158,6 +147,58 @@ class ClusterExpansion(Backbone):
             update = layer(row_types[:n], embedding.view(n, slots, embedding.size(1)), radial[:n], angular[:n])
             features = torch.cat([features[:n], update], dim=1)
         return features
+
+    def edge_tables(
+        self, edge_index: Tensor, edge_vectors: Tensor, centre_rows: Tensor, n_rows: int, n_all: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The edges as a table of `n_rows` centres, which are in row `centre_rows` (n_edges,); others are dropped.
+
+        Returns:
+            neighbours (n_rows, slots), radial functions (n_rows, slots, n_radial), angular functions
+            (n_rows, slots, n_monomials).
+        """
+        if not bool((centre_rows < n_rows).all()):
+            # centres that no wanted feature depends on
+            used = (centre_rows < n_rows).nonzero().squeeze(1)
+            edge_index, edge_vectors = edge_index.index_select(1, used), edge_vectors.index_select(0, used)
+            centre_rows = centre_rows.index_select(0, used)
+        places, slots = dense_neighbours(edge_index, n_all)
+        places = centre_rows * slots + places % slots
+        # empty slots hold a vector of length `cutoff`, where all radial functions and their slopes vanish
+        filler = torch.zeros(n_rows * slots, 3, dtype=edge_vectors.dtype, device=edge_vectors.device)
+        filler[:, 0] = self.cutoff
+        vectors = filler.index_copy(0, places, edge_vectors).view(n_rows, slots, 3)
+        neighbours = torch.zeros(n_rows * slots, dtype=edge_index.dtype, device=edge_index.device)
+        neighbours = neighbours.index_copy(0, places, edge_index[1]).view(n_rows, slots)
+        lengths = torch.linalg.vector_norm(vectors, dim=-1)
+        return neighbours, self.radial(lengths), self.angular(vectors / lengths.unsqueeze(-1))
+
+    def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:
+        """See `Backbone.layer`; the tables of the edges, which all layers share, travel with the features."""
+        types = tensors[fields.TYPES]
+        if index == 0:
+            edge_index = tensors[fields.EDGE_INDEX]
+            neighbours, radial, angular = self.edge_tables(
+                edge_index, tensors[fields.EDGE_VECTORS], edge_index[0], n_centre, types.size(0)
+            )
+            embedding = self.neighbour_embedding.index_select(0, types)
+        else:
+            neighbours, radial, angular = tensors["neighbours"], tensors["radial"], tensors["angular"]
+            embedding = tensors[fields.MESSAGES]
+        embedding = embedding.index_select(0, neighbours.flatten())
+        embedding = embedding.view(n_centre, neighbours.size(1), embedding.size(1))
+        types = types[:n_centre]
+        features = self.first_layer(types, embedding, radial, angular) if index == 0 else tensors[fields.FEATURES]
+        for later, layer in enumerate(self.later_layers):
+            if index == later + 1:
+                features = torch.cat([features, layer(types, embedding, radial, angular)], dim=1)
+        output = tensors.copy()
+        output["neighbours"], output["radial"], output["angular"] = neighbours, radial, angular
+        output[fields.FEATURES] = features
+        for earlier, message in enumerate(self.messages):
+            if index == earlier:
+                output[fields.MESSAGES] = message(features, types)
+        return output
 
     @torch.jit.unused
     def compiled(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
