@@ -23,7 +23,7 @@ Structures = dict[str, ase.Atoms]
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ("dtype float32", "unknown keyword dtype, expected one of device, threads, total_charge"),
+        ("dtype float32", "unknown keyword dtype, expected one of device, threads, graph_memory, total_charge"),
         ("device tpu", "keyword device must be followed by cpu, cuda or cuda:N, got tpu"),
         ("threads 0", "keyword threads must be followed by a whole number .* at least 1, got 0"),
         ("threads 1.5", "keyword threads must be followed by a whole number .*, got 1.5"),
