@@ -114,7 +114,7 @@ def test_minimize(lammps: Lammps, model_file: ModelFile, tilted: ase.Atoms, styl
 def test_box_relaxation(
     lammps: Lammps, model_file: ModelFile, tilted: ase.Atoms, relax: str, components: list[str]
 ) -> None:
-    """Atoms first, then the box too: the pressure that was set free goes, as far as a soft box lets it in so many steps."""
+    """Atoms first, then the box too: the pressure that was set free goes, as far as so many steps take it."""
     script = box_script(tilted, lammps.folder) + repulsion(model_file("plain"), "solver direct") + THERMO
     script += "min_style cg\nminimize 0 0.1 200 400\n"
     script += f"print 'start: $(press:%.17g)'\nfix box all box/relax {relax}\nminimize 0 0 60 300\n"
