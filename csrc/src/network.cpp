@@ -193,9 +193,11 @@ void Network::forward(const System& system, const Edges& edges, Communicator& co
     node_energies_.clear();
     latent_charges_.clear();
     transfer_dipoles_.clear();
-    bool keep = true;
+    const auto fits = [&] { return state.bytes_per_centre * static_cast<double>(system.n_local) <= state.memory; };
+    const bool measures = blocks.size() > 1 && state.bytes_per_centre == 0.0;  // once, with the first block
+    bool keep = blocks.size() == 1 || fits();
     for (const NetworkBlock& block : blocks) {
-        const double before = bytes_in_use();
+        const double before = measures && state.bytes_per_centre == 0.0 ? bytes_in_use() : 0.0;
         NetworkStages graph = state.evaluate(block, keep, communicator);
         const Tensors& output = graph.output();
         copy_out(output.at(fields::node_energies).to(torch::kFloat64) + output.at(fields::offset_energies),
@@ -208,10 +210,9 @@ void Network::forward(const System& system, const Edges& edges, Communicator& co
         }
         if (!keep) continue;
         state.graphs.push_back(std::move(graph));
-        if (blocks.size() == 1) continue;
-        if (state.bytes_per_centre == 0.0)
-            state.bytes_per_centre = (bytes_in_use() - before) / static_cast<double>(block.n_centre);
-        keep = state.bytes_per_centre * static_cast<double>(system.n_local) <= state.memory;
+        if (!measures || state.bytes_per_centre != 0.0) continue;
+        state.bytes_per_centre = (bytes_in_use() - before) / static_cast<double>(block.n_centre);
+        keep = fits();
         if (!keep) state.graphs.clear();
     }
 }
