@@ -75,6 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise LESError(f"no frame has {quantity} under `{key}`; check --{quantity}-key")
     frames = build_frames(labelled, predictor.symbols, predictor.cutoff, allow_lone_atoms=True)
     predictions = list(predictor.predict(frames))
+    if not exported:  # the engine says so itself
+        _tell_defaults(predictor, options)
 
     sets = parity_sets(frames, predictions)
     charges = [prediction.latent_charges.sum(1) * predictor.charge_scale for prediction in predictions]
@@ -130,6 +132,13 @@ def main(arguments: list[str] | None = None) -> None:
             written.append(_with_prediction(frame, prediction, atomic, None if born is None else born[index]))
         ase.io.write(options.output / "predictions.xyz", written, format="extxyz")
         print(f"written to {options.output}")
+
+
+def _tell_defaults(predictor: Predictor, options: argparse.Namespace) -> None:
+    for name, default in (("total_charge", "0 e"), ("spin", "1")):
+        if name in predictor.state_inputs and getattr(options, f"{name}_key") is None:
+            option = name.replace("_", "-")
+            print(f"les-eval: {name} is an input of the model and was not given: {default} is used; set --{option}-key")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ from les_md.model import DTYPES, LESModel
 from les_md.model_file import content_hash, make_record, read_record
 from les_md.settings import ModelSettings
 from les_md.torchforce import ExportedLayers, ExportedModel
-from les_md.training.settings import CHARGE_LABELS
+from les_md.training.loss_settings import CHARGE_LABELS
 
 #: Largest relative difference between checkpoint and exported file, by the precision of the exported network.
 CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-6}

@@ -30,7 +30,7 @@ from les_md.training.data import (
     LABEL_STRESS,
 )
 from les_md.training.loss import dipole_errors
-from les_md.training.settings import QUANTITIES
+from les_md.training.loss_settings import QUANTITIES
 
 #: Unit of each quantity whose errors are shown.
 UNITS = {
@@ -64,6 +64,7 @@ class Predictor(Protocol):
     cutoff: float
     charge_scale: float  # from the sum over channels of latent charges to the atomic charge
     inputs: set[str]  # of "total_charge" and "spin", what matters of a frame
+    state_inputs: list[str]  # those of them that the network is told
 
     def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
         """Predictions for `frames` (one system each), in order."""
@@ -79,7 +80,8 @@ class CheckpointPredictor:
         self.symbols = list(model.settings.symbols)
         self.cutoff = model.settings.cutoff
         self.charge_scale = model.settings.atomic_charge_scale
-        self.inputs = set(model.settings.state_inputs)
+        self.state_inputs = model.settings.state_inputs
+        self.inputs = set(self.state_inputs)
         if model.settings.long_range is not None and model.settings.long_range.neutrality:
             self.inputs.add("total_charge")
         self.batch_size = batch_size
@@ -135,7 +137,8 @@ class EnginePredictor:
         self.cutoff = float(record["cutoff"])
         self.charge_scale = float(record["atomic_charge"]["scale"])
         self.has_long_range = record["long_range"] is not None
-        self.inputs = set(record.get("state_inputs", []))
+        self.state_inputs = list(record.get("state_inputs", []))
+        self.inputs = set(self.state_inputs)
         if self.has_long_range and record["long_range"]["neutrality"]:
             self.inputs.add("total_charge")
 

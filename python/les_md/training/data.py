@@ -20,7 +20,8 @@ from les_md import fields
 from les_md.batch import AtomsBatch, collate, frame_from_atoms, is_periodic
 from les_md.errors import LESError
 from les_md.training.labels import LabelledFrame
-from les_md.training.settings import CHARGE_LABELS, TrainSettings
+from les_md.training.loss_settings import CHARGE_LABELS
+from les_md.training.settings import TrainSettings
 
 #: Names of label tensors in a batch, beside the fields of `les_md.batch`.
 LABEL_ENERGY = "label_energy"  # (n_systems,), eV, float64

@@ -21,7 +21,7 @@ from les_md.training.data import (
     LABEL_STRESS,
     Counts,
 )
-from les_md.training.settings import QUANTITIES, LossSettings, LossWeights
+from les_md.training.loss_settings import QUANTITIES, LossSettings, LossWeights
 
 
 def stage_at(settings: LossSettings, epoch: int) -> int:

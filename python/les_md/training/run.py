@@ -7,7 +7,6 @@ each further process; only the first one writes and prints.
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,6 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 
-from les_md import fields
-from les_md.batch import collate
-from les_md.charge_sign import align_charge_sign
 from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError
 from les_md.files import write_file
@@ -31,9 +27,9 @@ from les_md.network.kernels import training_kernels
 from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.data import TrainingData
-from les_md.training.initial_fit import fit_start
-from les_md.training.initial_model import load_initial_model, print_initial_errors, take_element_energies
+from les_md.training.initial_model import print_initial_errors
 from les_md.training.labels import read_frames
+from les_md.training.loss_settings import CHARGE_LABELS
 from les_md.training.report import errors_of, print_start, summary, write_report
 from les_md.training.run_state import (
     CONFIG_FILE,
@@ -44,14 +40,12 @@ from les_md.training.run_state import (
     write_metrics,
 )
 from les_md.training.schedule import LearningRate
-from les_md.training.settings import CHARGE_LABELS, TrainSettings, dump_settings, settings_record
+from les_md.training.settings import TrainSettings, dump_settings, settings_record
+from les_md.training.start_model import build_model
 from les_md.training.trainer_module import TrainerModule, periodic_sum_of
 
 #: Settings that may change when a run is resumed: they do not alter the epochs already done.
 _MAY_CHANGE = {"training.epochs", "training.early_stopping_patience", "training.device", "training.devices", "output"}
-
-#: Frames from which the model takes its feature scales, and the sign of its charges.
-_N_SCALE_FRAMES = 16
 
 
 def train(settings: TrainSettings, resume: bool = False, overwrite: bool = False) -> None:
@@ -128,62 +122,6 @@ def prepare_data(settings: TrainSettings) -> TrainingData:
         fingerprint=data.fingerprint(built),
         check_frames=data.representative_frames(valid_frames + train_frames),
     )
-
-
-def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
-    """The model at the start, the same for the same seed and data: a new one, or that of a checkpoint."""
-    if settings.training.initial_model is None:
-        model = new_model(settings, dataset)
-    else:
-        model = load_initial_model(settings.model, settings.training.initial_model)
-        periodic_sum = periodic_sum_of(settings.training)
-        take_element_energies(model, dataset, settings.data.element_energies, periodic_sum)
-        if model.charge_flux:
-            model.element_charges.keep(*constraints(settings, dataset))
-    align_sign(settings, dataset, model)
-    return model
-
-
-def new_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
-    """An untrained model with element energies, feature scales and the initial fit."""
-    model = LESModel(settings.model)
-    model.set_offsets(torch.from_numpy(dataset.element_energies))
-    chosen = np.unique(np.linspace(0, len(dataset.train) - 1, _N_SCALE_FRAMES).astype(int))
-    scale_frames = [dataset.train[index] for index in chosen]
-    energy_scale = 1.0
-    if all(data.LABEL_FORCES in frame for frame in scale_frames):
-        forces = torch.cat([frame[data.LABEL_FORCES] for frame in scale_frames])
-        energy_scale = float(forces.square().mean().sqrt()) or 1.0
-    model.initialize_scales(collate(scale_frames), energy_scale)
-    if model.charge_flux:
-        model.element_charges.constrain(*constraints(settings, dataset))
-    if settings.training.initial_fit:
-        order = np.random.default_rng(settings.training.seed).permutation(len(dataset.train))
-        fit_start(model, [dataset.train[index] for index in order], periodic_sum_of(settings.training))
-    return model
-
-
-def align_sign(settings: TrainSettings, dataset: TrainingData, model: LESModel) -> None:
-    """Takes the common sign of the charges from dipoles and Born charges, where total charges leave it open."""
-    if model.charge_flux and any(total_charges(settings, dataset)):
-        return
-    labelled = [f for f in dataset.train if bool(f[data.HAS_DIPOLE]) or bool(f[data.HAS_BORN_CHARGES])]
-    align_charge_sign(model, labelled[:_N_SCALE_FRAMES])
-
-
-def constraints(settings: TrainSettings, dataset: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compositions (n_frames, n_types) of the training frames and their total charges (n_frames,), e."""
-    n_types = len(dataset.symbols)
-    compositions = [torch.bincount(frame[fields.TYPES], minlength=n_types) for frame in dataset.train]
-    return torch.stack(compositions), torch.tensor(total_charges(settings, dataset))
-
-
-def total_charges(settings: TrainSettings, dataset: TrainingData) -> list[float]:
-    """Total charge of every training frame, e: its own, or that of the settings, or none."""
-    long_range = settings.model.long_range
-    default = sum(long_range.total_charge or [0.0]) if long_range is not None else 0.0
-    given = [float(frame[fields.TOTAL_CHARGE]) for frame in dataset.train]
-    return [default if math.isnan(charge) else charge for charge in given]
 
 
 def _fit(

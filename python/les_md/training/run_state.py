@@ -19,7 +19,7 @@ from torch import Tensor
 
 from les_md.errors import LESError
 from les_md.files import write_file
-from les_md.training.settings import QUANTITIES
+from les_md.training.loss_settings import QUANTITIES
 
 FORMAT = "les-md-run"
 FORMAT_VERSION = 1

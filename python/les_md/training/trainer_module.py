@@ -18,8 +18,9 @@ from les_md.forces import PeriodicSum, evaluate
 from les_md.model import LESModel
 from les_md.training.data import Counts, FrameBatches
 from les_md.training.loss import error_sums, stage_at, wanted_outputs, weighted_mean
+from les_md.training.loss_settings import QUANTITIES, LossWeights
 from les_md.training.schedule import LearningRate
-from les_md.training.settings import QUANTITIES, LossWeights, TrainingSettings
+from les_md.training.settings import TrainingSettings
 from les_md.training.soap import SOAP
 
 Item = tuple[AtomsBatch | None, Counts]

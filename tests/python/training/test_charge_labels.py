@@ -23,8 +23,10 @@ from les_md.network.kernels import training_kernels
 from les_md.settings import LongRangeSettings, ModelSettings
 from les_md.training.data import HAS_DIPOLE, LABEL_DIPOLE, count
 from les_md.training.loss import dipole_errors, error_sums, root_mean_squares, wanted_outputs, weighted_mean
-from les_md.training.run import build_model, prepare_data, train
-from les_md.training.settings import QUANTITIES, LossSettings, check_settings
+from les_md.training.loss_settings import QUANTITIES, LossSettings
+from les_md.training.run import prepare_data, train
+from les_md.training.settings import check_settings
+from les_md.training.start_model import build_model
 
 CHARGES = {"H": 0.4, "O": -0.8}
 

@@ -71,6 +71,10 @@ def test_one_model_covers_three_states(settings, tmp_path, write_frames, capsys)
     for quantity in ("energy", "forces", "total_charge"):
         assert errors[1][quantity]["rmse"] == pytest.approx(errors[0][quantity]["rmse"], rel=1e-6)
     assert errors[0]["energy"]["rmse"] < 0.2e-3 * untold["energy"]
+    assert evaluate_files([str(tmp_path / "with" / "model.pt"), str(tmp_path / "train.xyz")]) == 0
+    told_what = capsys.readouterr().out
+    assert "total_charge is an input of the model and was not given: 0 e is used; set --total-charge-key" in told_what
+    assert "spin is an input of the model and was not given: 1 is used; set --spin-key" in told_what
 
 
 def test_neutrality_gives_every_frame_its_charge(settings, tmp_path, capsys):

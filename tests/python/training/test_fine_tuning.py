@@ -14,8 +14,9 @@ from les_md.errors import LESError
 from les_md.export import export_model
 from les_md.network import ElementCharges
 from les_md.predictions import CheckpointPredictor, Errors, parity_sets
-from les_md.training.run import build_model, prepare_data, train
+from les_md.training.run import prepare_data, train
 from les_md.training.settings import check_settings, load_settings
+from les_md.training.start_model import build_model
 
 
 @pytest.fixture
