@@ -65,7 +65,7 @@ def fix_charge_sign(
         raise LESError(
             f"charge sign: no atom of element {element} in the check frames; give frames that hold it with --check"
         )
-    mean = evaluate(model, batch, virial=False)[fields.LATENT_CHARGES][chosen].mean(0)
+    mean = evaluate(model, batch, virial=False)[fields.LATENT_CHARGES].detach()[chosen].mean(0)
     if fitted:
         mean = mean.sum().expand_as(mean)
     if keep:
