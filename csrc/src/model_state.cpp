@@ -21,16 +21,15 @@ std::array<double, 2> model_state(const Metadata& metadata, const EngineOptions&
     if (options.total_charge && !std::isfinite(*options.total_charge))
         throw Error("total_charge must be a finite number of elementary charges");
     std::array<double, 2> state = metadata.state.value_or(std::array<double, 2>{0.0, 1.0});
-    std::string missing;
-    if (!metadata.state) {
-        if (metadata.charge_input && !options.total_charge) missing = "total_charge";
-        if (metadata.spin_input && !options.spin) missing += missing.empty() ? "spin" : " and spin";
-    }
-    if (!missing.empty()) {
-        warnings.push_back(
-            "this model takes " + missing + " as input, which was not given: a " +
-            (metadata.charge_input && !options.total_charge ? "total charge of 0" : "multiplicity of 1") +
-            (missing == "total_charge and spin" ? " and a multiplicity of 1 are used" : " is used"));
+    const bool no_charge = metadata.charge_input && !options.total_charge && !metadata.state;
+    const bool no_spin = metadata.spin_input && !options.spin && !metadata.state;
+    if (no_charge || no_spin) {
+        const std::string charge_value = "a total charge of 0", spin_value = "a multiplicity of 1";
+        warnings.push_back("this model takes " +
+                           (no_charge && no_spin ? "total_charge and spin as input, which was not given: " +
+                                                       charge_value + " and " + spin_value + " are used"
+                            : no_charge ? "total_charge as input, which was not given: " + charge_value + " is used"
+                                        : "spin as input, which was not given: " + spin_value + " is used"));
     }
     if (options.total_charge) state[0] = *options.total_charge;
     if (options.spin) state[1] = *options.spin;

@@ -186,7 +186,9 @@ Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 
 void Network::set_state(double total_charge, double spin) {
-    implementation_->module.get_method("set_state")({total_charge, spin});
+    const auto entry = implementation_->module.find_method("set_state");
+    if (!entry) throw Error("the model file has inputs of the whole system but no entry `set_state`; export it again");
+    (*entry)({total_charge, spin});
 }
 
 void Network::forward(const System& system, const Edges& edges, Communicator& communicator) {

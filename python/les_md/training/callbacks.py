@@ -255,7 +255,7 @@ class Progress(Callback):
 
 
 def _errors_of(row: dict[str, Any], part: str) -> dict[str, float | None]:
-    return {quantity: row[f"{part}_{column}"] for quantity, column in RMSE_COLUMNS.items()}
+    return {quantity: row.get(f"{part}_{column}") for quantity, column in RMSE_COLUMNS.items()}
 
 
 def _errors_text(errors: dict[str, float | None]) -> str:
