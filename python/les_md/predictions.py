@@ -98,8 +98,8 @@ class CheckpointPredictor:
                     batch,
                     virial=bool(batch[fields.PERIODIC].any()),
                     periodic_sum=self.periodic_sum,
-                    polarization=bool(batch[HAS_DIPOLE].any()),
-                    born_charges=bool(batch[HAS_BORN_CHARGES].any()),
+                    polarization=_has_any(batch, HAS_DIPOLE),
+                    born_charges=_has_any(batch, HAS_BORN_CHARGES),
                 )
             arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in output.items()}
             ends = np.cumsum([int(frame[fields.N_ATOMS]) for frame in chosen])[:-1]
@@ -216,6 +216,11 @@ def parity_sets(frames: list[AtomsBatch], predictions: list[Prediction]) -> dict
             pairs["born_charges"][0].append(frame[LABEL_BORN_CHARGES].numpy().ravel())
             pairs["born_charges"][1].append(prediction.born_charges.ravel())
     return {name: (np.hstack(pair[0]), np.hstack(pair[1])) for name, pair in pairs.items() if pair[0]}
+
+
+def _has_any(batch: AtomsBatch, flag: str) -> bool:
+    """Whether a system has a label; frames without a training's labels have no flags either."""
+    return flag in batch and bool(batch[flag].any())
 
 
 def _stress(frame: AtomsBatch, virial: np.ndarray) -> np.ndarray | None:
