@@ -185,6 +185,12 @@ Network::Network(const ModelFile& file, const std::string& device, double graph_
 Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 
+void Network::set_state(double total_charge, double spin) {
+    const auto entry = implementation_->module.find_method("set_state");
+    if (!entry) throw Error("the model file has inputs of the whole system but no entry `set_state`; export it again");
+    (*entry)({total_charge, spin});
+}
+
 void Network::forward(const System& system, const Edges& edges, Communicator& communicator) {
     auto& state = *implementation_;
     state.edges = &edges;

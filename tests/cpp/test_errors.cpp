@@ -30,21 +30,23 @@ int main(int, char** arguments) {
                 "model file x.pt is not a TorchScript archive");
     check_error([&] { les::ModelFile::from_path(models + "/plain.pt"); }, "has no LES record");
     check_error([&] { les::ModelFile::from_path(models + "/newer.les.pt"); },
-                "has format version 99, this les-md reads up to 1");
+                "has format version 99, this les-md reads up to 2");
     check_error([&] { les::ModelFile::from_path(models + "/dipoles.les.pt"); },
                 "needs `latent_dipoles`, which this les-md does not know");
 
     const auto file = les::ModelFile::from_path(path);
     CHECK(file.metadata().symbols == (std::vector<std::string>{"O", "H"}));
     check_error([&] { file.types_of({"O", "Xe"}); }, "element Xe is not in model file");
-    les::EngineOptions gpu, idle, charged;
+    les::EngineOptions gpu, idle, charged, doublet;
     gpu.device = "gpu";
     idle.threads = 0;
     charged.total_charge = 1.0;
+    doublet.spin = 2.0;
     check_error([&] { les::Engine engine(file, gpu); }, "`device` must be cpu, cuda or cuda:N, got gpu");
     check_error([&] { les::Engine engine(file, idle); }, "`threads` must be at least 1, got 0");
     check_error([&] { les::Engine engine(file, charged); },
                 "total_charge needs a model trained with `neutrality: true`");
+    check_error([&] { les::Engine engine(file, doublet); }, "spin needs a model trained with `spin_embedding: true`");
 
     les::Engine engine(file);
     Case reference(cases + "/periodic.json", file);

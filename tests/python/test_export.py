@@ -179,7 +179,7 @@ def test_record_errors(checkpoint, tmp_path):
     with zipfile.ZipFile(tmp_path / "newer.pt", "w") as archive:
         archive.writestr("x/constants.pkl", "")
         archive.writestr(f"x/extra/{fields.METADATA_RECORD}", json.dumps({"format_version": 7}))
-    with pytest.raises(LESError, match="has format version 7, this les-md reads up to 1"):
+    with pytest.raises(LESError, match="has format version 7, this les-md reads up to 2"):
         read_record(tmp_path / "newer.pt")
 
 

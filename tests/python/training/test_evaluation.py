@@ -303,7 +303,7 @@ def test_short_range_model_and_frames_without_labels(write_frames, tmp_path, cap
         (["--dipole-key", "none"], "no isolated frame has a dipole under `none`; check --dipole-key"),
         (["--quadrupole-key", "none"], "no isolated frame has a quadrupole under `none`; check --quadrupole-key"),
         (["--stress-key", "a", "--virial-key", "b"], "--stress-key and --virial-key exclude each other"),
-        (["--total-charge-key", "net"], "--total-charge-key has no effect: the model was trained without neutrality"),
+        (["--spin-key", "net"], "--spin-key has no effect: the model was trained without `spin_embedding`"),
         (["--born-charges-key", "bec"], "--born-charges-key needs --born-charges"),
         (["--solver", "mesh"], "--solver is for exported files; write one with `les-export "),
         (["--accuracy", "1e-5"], "--accuracy is for exported files; write one with `les-export "),

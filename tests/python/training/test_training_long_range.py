@@ -15,8 +15,9 @@ from les_md.errors import LESError
 from les_md.forces import DIRECT_SUM, PeriodicSum
 from les_md.training.data import LABEL_FORCES
 from les_md.training.initial_fit import equations
-from les_md.training.run import build_model, prepare_data, train
+from les_md.training.run import prepare_data, train
 from les_md.training.settings import check_settings, dump_settings, load_settings
+from les_md.training.start_model import build_model
 
 
 @pytest.fixture
