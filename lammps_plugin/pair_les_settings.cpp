@@ -125,6 +125,11 @@ constexpr Keyword keywords[] = {
          options.engine.long_range.freeze_k_set = values[0] == "yes";
          return values[0] == "yes" || values[0] == "no";
      }},
+    {"spin", 1, "a spin multiplicity 2S + 1",
+     [](Options& options, const Values& values) {
+         options.engine.spin = number_in(values[0]);
+         return options.engine.spin.has_value();
+     }},
     {"field", 3, "three numbers in V/angstrom, each of which may be v_name of an equal-style variable",
      [](Options& options, const Values& values) {
          options.field = values;

@@ -18,6 +18,7 @@
 #include "les/neighbor_list.h"
 #include "les/network.h"
 #include "les/version.h"
+#include "model_state.h"
 #include "polarization.h"
 #include "stage_clock.h"
 
@@ -53,22 +54,6 @@ LongRangeOptions long_range_options(const Metadata& metadata, const EngineOption
     return periodic;
 }
 
-std::vector<double> total_charge_of(const Metadata& metadata, const EngineOptions& options) {
-    const bool neutralizes = metadata.long_range && metadata.long_range->neutralize;
-    if (options.total_charge && !neutralizes) {
-        throw Error(
-            "total_charge needs a model trained with `neutrality: true`, this one leaves its charges as predicted; "
-            "remove the option");
-    }
-    if (!neutralizes) return {};
-    std::vector<double> total = metadata.long_range->total_charge;
-    if (options.total_charge) {
-        total.assign(total.size(), 0.0);
-        total[0] = *options.total_charge;
-    }
-    return total;
-}
-
 }  // namespace
 
 struct Engine::Implementation {
@@ -94,10 +79,12 @@ struct Engine::Implementation {
           communicator(std::move(domains)),
           neighbor_list(metadata.cutoff, options.skin),
           network(file, options.device, graph_memory_of(options), metadata.layer_entry && communicator.has_ghosts()),
-          charges(metadata, total_charge_of(metadata, options)),
+          charges(metadata, neutral_charges(metadata, options)),
           embedding(metadata, long_range_options(metadata, options)),
           polarization(metadata) {
         results.n_channels = metadata.n_channels;
+        const std::array<double, 2> state = model_state(metadata, options, warnings);
+        if (metadata.has_state()) network.set_state(state[0], state[1]);
         if (options.threads) {
             if (*options.threads < 1)
                 throw Error("`threads` must be at least 1, got " + std::to_string(*options.threads));

@@ -69,6 +69,21 @@ void check_understood(const json::Value& record, const std::string& name) {
     }
 }
 
+/// Files of earlier versions have none.
+void read_state(const json::Value& record, Metadata& metadata, const std::string& name) {
+    if (!record.has("state_inputs")) return;
+    for (const auto& input : record.at("state_inputs", Kind::array).array) {
+        if (input.string != "total_charge" && input.string != "spin") {
+            throw Error("model file " + name + " needs the input `" + input.string +
+                        "`, which this les-md does not know; update it with `pip install -U les-md`");
+        }
+        (input.string == "spin" ? metadata.spin_input : metadata.charge_input) = true;
+    }
+    if (record.at("state").is_null()) return;
+    const json::Value& state = record.at("state", Kind::object);
+    metadata.state = {state.at("total_charge", Kind::number).number, state.at("spin", Kind::number).number};
+}
+
 Metadata parse_metadata(const std::string& text, const std::string& name) {
     const json::Value record = json::parse(text);
     Metadata metadata;
@@ -102,6 +117,7 @@ Metadata parse_metadata(const std::string& text, const std::string& name) {
                     std::to_string(metadata.element_charges.size()));
     }
     if (!record.at("long_range").is_null()) metadata.long_range = long_range_parameters(record.at("long_range"));
+    read_state(record, metadata, name);
     metadata.eps_inf = record.at("eps_inf", Kind::number).number;
     metadata.atomic_charge_scale = record.at("atomic_charge", Kind::object).at("scale", Kind::number).number;
     metadata.content_hash = record.at("content_hash", Kind::string).string;

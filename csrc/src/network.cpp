@@ -185,6 +185,10 @@ Network::Network(const ModelFile& file, const std::string& device, double graph_
 Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 
+void Network::set_state(double total_charge, double spin) {
+    implementation_->module.get_method("set_state")({total_charge, spin});
+}
+
 void Network::forward(const System& system, const Edges& edges, Communicator& communicator) {
     auto& state = *implementation_;
     state.edges = &edges;

@@ -119,6 +119,7 @@ PYBIND11_MODULE(_openmm, module) {
     bindSetting(module, "device", &LESForce::getDevice, &LESForce::setDevice);
     bindSetting(module, "threads", &LESForce::getThreads, &LESForce::setThreads);
     bindSetting(module, "total_charge", &LESForce::getTotalCharge, &LESForce::setTotalCharge);
+    bindSetting(module, "spin", &LESForce::getSpin, &LESForce::setSpin);
     bindSetting(module, "solver", &LESForce::getSolver, &LESForce::setSolver);
     bindSetting(module, "accuracy", &LESForce::getAccuracy, &LESForce::setAccuracy);
     bindSetting(module, "window", &LESForce::getWindow, &LESForce::setWindow);

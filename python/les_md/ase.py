@@ -34,7 +34,8 @@ class LESCalculator(Calculator):
         model: exported file (`les-export model.pt`).
         device: "cpu", or "cuda" with a CUDA build of torch.
         threads: threads of the engine; None leaves torch's setting.
-        total_charge: e, for models trained with neutrality; None takes the model's own.
+        total_charge: e, for models trained with neutrality or `charge_embedding`; None takes the model's own.
+        spin: multiplicity 2S + 1, for models with the spin as input; None takes that of the file, 1 by default.
         field: external electric field (3,), V/angstrom; part of energy, forces and stress, or forces alone where a
             periodic cell has no polarization (les_md warns).
         solver, accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype, freeze_k_set: how the long-range
@@ -53,6 +54,7 @@ class LESCalculator(Calculator):
         device: str = "cpu",
         threads: int | None = None,
         total_charge: float | None = None,
+        spin: float | None = None,
         *,
         field: Iterable[float] = (0.0, 0.0, 0.0),
         solver: str = "auto",
@@ -71,6 +73,7 @@ class LESCalculator(Calculator):
             device=device,
             threads=threads,
             total_charge=total_charge,
+            spin=spin,
             solver=solver,
             accuracy=accuracy,
             window=window,

@@ -64,7 +64,11 @@ def neighbour_list(positions: np.ndarray, cell: np.ndarray, periodic: bool, cuto
 
 
 def frame_from_atoms(
-    atoms: ase.Atoms, symbols: list[str], cutoff: float, total_charge: float | None = None
+    atoms: ase.Atoms,
+    symbols: list[str],
+    cutoff: float,
+    total_charge: float | None = None,
+    spin: float | None = None,
 ) -> AtomsBatch:
     """One frame as a batch of one system.
 
@@ -72,7 +76,8 @@ def frame_from_atoms(
         atoms: positions in angstrom; periodic in all directions or in none.
         symbols: chemical symbols in type order.
         cutoff: neighbour radius, angstrom.
-        total_charge: e, used by models that neutralize; None takes the model's own, stored as NaN.
+        total_charge: e, used by models that neutralize or take it as input; None takes the model's own, stored as NaN.
+        spin: multiplicity, used by models that take it as input; None is stored as NaN.
     """
     periodic = is_periodic(atoms)
     positions = np.asarray(atoms.positions, dtype=np.float64)
@@ -90,6 +95,7 @@ def frame_from_atoms(
         fields.SYSTEM_IDX: torch.zeros(len(atoms), dtype=torch.int64),
         fields.N_ATOMS: torch.tensor([len(atoms)]),
         fields.TOTAL_CHARGE: torch.tensor([math.nan if total_charge is None else total_charge], dtype=torch.float64),
+        fields.SPIN: torch.tensor([math.nan if spin is None else spin], dtype=torch.float64),
         fields.EDGE_INDEX: torch.from_numpy(np.stack([centres, neighbours])),
         fields.CELL_SHIFTS: torch.from_numpy(shifts.copy()),
     }

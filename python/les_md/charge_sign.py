@@ -1,7 +1,8 @@
 """Fixing the common sign of the latent charges.
 
 Energies are even in the charges, so training leaves their common sign to chance. At export the sign of one named
-element decides it for every channel.
+element decides it for every channel. Dipoles and Born charges are not even: a training with them starts with the sign
+that fits them better, and its models are exported with the sign they learned.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from les_md.batch import AtomsBatch
 from les_md.errors import LESError
 from les_md.forces import evaluate
 from les_md.model import LESModel
+from les_md.training.data import HAS_BORN_CHARGES, HAS_DIPOLE, LABEL_BORN_CHARGES, LABEL_DIPOLE
 
 #: Pauling electronegativities (CRC Handbook of Chemistry and Physics, 97th edition), for the default choice.
 ELECTRONEGATIVITY = {
@@ -41,13 +43,20 @@ def parse_charge_sign(text: str) -> tuple[str, int]:
     raise LESError(f"charge sign must look like O=-1 or Na=+1, got '{text}'")
 
 
-def fix_charge_sign(model: LESModel, batch: AtomsBatch, element: str | None = None, sign: int = -1) -> dict[str, Any]:
+def fix_charge_sign(
+    model: LESModel, batch: AtomsBatch, element: str | None = None, sign: int = -1, fitted: bool = False
+) -> dict[str, Any]:
     """Flips the charge channels of `model` in which the mean charge of `element` in `batch` has the wrong sign.
+
+    Args:
+        fitted: the sign was learned from labels. Without an `element` nothing is flipped then, with one all channels
+            together, whose sum was fitted.
 
     Returns:
         for the record: the element, its sign, and the factor applied to each channel.
     """
     symbols = model.settings.symbols
+    keep = fitted and element is None
     element = element or most_electronegative(symbols)
     if element not in symbols:
         raise LESError(f"charge sign: element {element} is not in the model, which knows {' '.join(symbols)}")
@@ -56,8 +65,28 @@ def fix_charge_sign(model: LESModel, batch: AtomsBatch, element: str | None = No
         raise LESError(
             f"charge sign: no atom of element {element} in the check frames; give frames that hold it with --check"
         )
-    charges = evaluate(model, batch, virial=False)[fields.LATENT_CHARGES]
-    mean = charges[chosen].mean(0)
+    mean = evaluate(model, batch, virial=False)[fields.LATENT_CHARGES][chosen].mean(0)
+    if fitted:
+        mean = mean.sum().expand_as(mean)
+    if keep:
+        sign = -1 if float(mean[0]) < 0 else 1
     factors = torch.where(mean * sign < 0, -1.0, 1.0)
     model.charge_sign.mul_(factors.to(model.charge_sign.dtype))
     return {"element": element, "sign": sign, "factors": factors.tolist()}
+
+
+def align_charge_sign(model: LESModel, frames: list[AtomsBatch]) -> None:
+    """Flips all channels of `model` together if the dipoles of `frames`, or their Born charges, fit better then.
+
+    Gradient descent on dipoles would have to bring charges of the wrong sign through zero, where forces are worst.
+    """
+    product = 0.0
+    for frame in frames:
+        dipole, born = bool(frame[HAS_DIPOLE]), bool(frame[HAS_BORN_CHARGES])
+        output = evaluate(model, frame, virial=False, polarization=dipole, born_charges=born)
+        if dipole and not bool(frame[fields.PERIODIC]):
+            product += float((output[fields.POLARIZATION].detach() * frame[LABEL_DIPOLE]).sum())
+        if born:
+            product += float((output[fields.BORN_CHARGES].detach() * frame[LABEL_BORN_CHARGES]).sum())
+    if product < 0.0:
+        model.charge_sign.neg_()

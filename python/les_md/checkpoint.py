@@ -6,6 +6,7 @@ It is data only (no pickled code), read with torch's safe loader.
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def load_checkpoint(path: str | Path) -> tuple[LESModel, dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise LESError(f"checkpoint {path} does not exist; les-train writes it as model.pt in its output folder")
+    if _is_torchscript(path):
+        raise LESError(
+            f"{path} is an exported file, whose network cannot be trained; give the checkpoint it was made from, "
+            "model.pt in the output folder of les-train"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler runs into
@@ -57,3 +63,10 @@ def load_checkpoint(path: str | Path) -> tuple[LESModel, dict[str, Any]]:
     except (ValidationError, RuntimeError) as error:
         raise LESError(f"{path} does not fit this version of les-md: {str(error).splitlines()[0]}") from error
     return model, content["training"]
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())

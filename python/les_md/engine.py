@@ -118,7 +118,7 @@ class Engine:
         model: path of an exported file, or its bytes.
         device: "cpu", or "cuda" with a CUDA build of torch.
         threads: threads of network and sums; None leaves torch's setting.
-        total_charge: e, for models trained with neutrality; None takes the model's own.
+        total_charge: e, for models trained with neutrality or `charge_embedding`; None takes the model's own.
         skin: angstrom; the neighbour list is searched anew when an atom has moved more than half of it.
         graph_memory: GB for the values that a network of one layer keeps from its forward to its backward pass; systems
             that would need more have them computed again, block by block.
@@ -132,6 +132,7 @@ class Engine:
         mesh_dtype: precision of mesh and transforms, "float32" or "float64"; None takes that of the network, or
             float64 where the accuracy needs it.
         freeze_k_set: True keeps the wave vectors of the first cell for a model with a `k_cutoff`.
+        spin: multiplicity 2S + 1, for models with the spin as input; None takes that of the file, 1 by default.
 
     Raises:
         LESError: the model, the device or an option cannot be used.
@@ -154,6 +155,7 @@ class Engine:
         mesh: Iterable[int] | None = None,
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
+        spin: float | None = None,
     ) -> None:
         long_range = {
             "solver": solver,
@@ -173,7 +175,14 @@ class Engine:
             else:
                 self._file = self._core.ModelFile.from_path(str(model))
             self._engine = self._core.Engine(
-                self._file, device, threads, total_charge, skin, graph_memory=float(graph_memory), **long_range
+                self._file,
+                device,
+                threads,
+                total_charge,
+                skin,
+                graph_memory=float(graph_memory),
+                spin=spin,
+                **long_range,
             )
         except self._core.EngineError as error:
             raise LESError(str(error)) from None

@@ -23,20 +23,18 @@ from les_md.errors import LESError, command_line
 from les_md.export import is_exported, load_exported
 from les_md.model import LESModel
 from les_md.plots import parity_plot
-from les_md.predictions import CheckpointPredictor, EnginePredictor, Errors, Prediction, Predictor, parity_sets
+from les_md.predictions import (
+    UNITS,
+    CheckpointPredictor,
+    EnginePredictor,
+    Errors,
+    Prediction,
+    Predictor,
+    parity_sets,
+)
 from les_md.training.data import build_frames
 from les_md.training.labels import LabelledFrame, read_frames, read_label
 from les_md.training.settings import DataSettings
-
-UNITS = {
-    "energy": "eV/atom",
-    "forces": "eV/angstrom",
-    "stress": "eV/angstrom^3",
-    "charges": "e",
-    "dipole": "e*angstrom",
-    "quadrupole": "e*angstrom^2",
-    "born_charges": "e",
-}
 
 
 @dataclass
@@ -63,11 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
         raise LESError(f"--output must be a folder, but '{options.output}' is a file")
     exported = is_exported(options.model)
     predictor = _predictor(options, exported)
-    if options.total_charge_key is not None and not predictor.neutrality:
-        raise LESError("--total-charge-key has no effect: the model was trained without neutrality")
-    keys = {name: getattr(options, name) for name in ("energy_key", "forces_key", "stress_key", "virial_key")}
+    if options.spin_key is not None and "spin" not in predictor.inputs:
+        raise LESError("--spin-key has no effect: the model was trained without `spin_embedding`")
+    names = ("energy", "forces", "stress", "virial", "total_charge", "spin")
+    keys = {f"{name}_key": getattr(options, f"{name}_key") for name in names}
     try:
-        source = DataSettings(train=options.data, total_charge_key=options.total_charge_key, **keys)
+        source = DataSettings(train=options.data, **keys)
     except ValueError as error:
         raise LESError("--stress-key and --virial-key exclude each other: give one of them") from error
     labelled = read_frames(source.train, source, need_energy=False, need_forces=False, need_stress=False)
@@ -93,6 +92,11 @@ def main(arguments: list[str] | None = None) -> None:
         raise LESError(f"not every frame has charges under `{options.charges_key}`; check --charges-key")
     elif dipoles is not None:
         sign = _common_sign(*dipoles)
+    totals = _total_charges(labelled, charges) if has_charges else None
+    if totals is not None:
+        if not found_charges and dipoles is None:
+            sign = _common_sign(*totals)
+        sets["total_charge"] = (totals[0], sign * totals[1])
     if dipoles is not None:
         sets["dipole"] = (dipoles[0], sign * dipoles[1])
     elif options.dipole_key is not None:
@@ -133,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", type=Path, help="checkpoint (model.pt) or exported file (model.les.pt)")
     parser.add_argument("data", type=Path, nargs="+", help="extended XYZ files")
     parser.add_argument("--output", type=Path, help="folder for tables, plots and predictions.xyz")
-    for name in ("energy", "forces", "stress", "virial", "total-charge"):
+    for name in ("energy", "forces", "stress", "virial", "total-charge", "spin"):
         parser.add_argument(f"--{name}-key", metavar="KEY", help=f"key of the {name.replace('-', ' ')} in the data")
     parser.add_argument("--charges-key", metavar="KEY", help="key of reference charges (default: charges)")
     parser.add_argument("--dipole-key", metavar="KEY", help="key of dipoles of isolated frames (default: dipole)")
@@ -191,6 +195,12 @@ def _label(frame: LabelledFrame, quantity: str, key: str | None, shape: tuple[in
 def _common_sign(reference: np.ndarray, predicted: np.ndarray) -> float:
     """The sign that brings all charges together closest to the reference: energies do not depend on it."""
     return -1.0 if float(np.sum(reference * predicted)) < 0 else 1.0
+
+
+def _total_charges(labelled: list[LabelledFrame], charges: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Total charges of the frames that have one, and the sums of their predicted charges; None if there are none."""
+    pairs = [(f.total_charge, q.sum()) for f, q in zip(labelled, charges, strict=True) if f.total_charge is not None]
+    return (np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])) if pairs else None
 
 
 def _moment_pairs(

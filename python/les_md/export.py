@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -28,9 +29,13 @@ from les_md.model import DTYPES, LESModel
 from les_md.model_file import content_hash, make_record, read_record
 from les_md.settings import ModelSettings
 from les_md.torchforce import ExportedLayers, ExportedModel
+from les_md.training.settings import CHARGE_LABELS
 
 #: Largest relative difference between checkpoint and exported file, by the precision of the exported network.
 CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
+
+#: Total charge and spin multiplicity of the check, for models that take them as inputs.
+CHECK_STATE = {"total_charge": 1.0, "spin": 2.0}
 
 
 @contextlib.contextmanager
@@ -55,16 +60,26 @@ def write_model_file(
     training: dict[str, Any],
     charge_sign: dict[str, Any] | None,
     bound: list[str] | None,
+    state: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Compiles `model` and writes it with its record, complete or not at all; returns the record."""
+    """Compiles `model` and writes it with its record, complete or not at all; returns the record.
+
+    `state` is the total charge and the spin multiplicity of a model that takes them as inputs; see `make_record`.
+    """
     bound_types = None if bound is None else torch.from_numpy(types_of(bound, model.settings.symbols))
     # a network that is no LESModel has one entry for all of it
     has_layer_entry = isinstance(model, LESModel) and model.backbone.has_layer_entry
     exported = (ExportedLayers if has_layer_entry else ExportedModel)(model, bound_types).eval()
     for parameter in exported.parameters():
         parameter.requires_grad_(False)
+    if state is not None:
+        exported.set_state(*state)
+        if exported.neutrality:
+            exported.total_charge[0] = state[0]
     constants = model.constant_charges()
-    record = make_record(model.settings, training, charge_sign, bound, model.ghost_charges, constants, has_layer_entry)
+    record = make_record(
+        model.settings, training, charge_sign, bound, model.ghost_charges, constants, has_layer_entry, state
+    )
     record["content_hash"] = content_hash(record, exported.state_dict())
     buffer = io.BytesIO()
     with torchscript():
@@ -94,11 +109,15 @@ def check_exported(path: str | Path, model: LESModel, frames: list[ase.Atoms]) -
     """
     from les_md.engine import Engine, unrelated_frames
 
-    engine = Engine(path, solver="direct")  # as the Python model: closer than a mesh needs to be
+    # a state that is not the default one, so that its way through the file is checked too
+    charge, spin = (CHECK_STATE[name] if name in model.settings.state_inputs else None for name in CHECK_STATE)
+    # the direct sum, as the Python model: closer than a mesh needs to be
+    engine = Engine(path, total_charge=charge, spin=spin, solver="direct")
     tolerance = CHECK_TOLERANCE[engine.record["dtype"]]
     differences = {"energy": 0.0, "forces": 0.0, "charges": 0.0}
     for atoms in frames:
-        expected = evaluate(model, frame_from_atoms(atoms, model.settings.symbols, model.settings.cutoff), virial=False)
+        frame = frame_from_atoms(atoms, model.settings.symbols, model.settings.cutoff, charge, spin)
+        expected = evaluate(model, frame, virial=False)
         periodic = bool(np.all(atoms.pbc))
         types = engine.types_of(atoms.get_chemical_symbols())
         with unrelated_frames():
@@ -131,6 +150,7 @@ def export_model(
     symbols_of_atoms: list[str] | None = None,
     dtype: str | None = None,
     charge_sign: tuple[str | None, int] = (None, -1),
+    state: tuple[float, float] | None = None,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Writes `model` as a TorchScript file and checks it against `model` on real frames.
 
@@ -140,6 +160,7 @@ def export_model(
         symbols_of_atoms: atom list that `forward` (TorchForce) is bound to; None leaves it unbound.
         dtype: "float32" or "float64"; None keeps the model's.
         charge_sign: element and sign that fix the common sign of the charges; None: the most electronegative.
+        state: total charge and spin multiplicity of the file where a host gives none; None: 0 and 1.
 
     Returns:
         the record, and the differences found by the check.
@@ -148,15 +169,23 @@ def export_model(
     reference = copy_model(model)
     sign = None
     if model.n_channels > 0:
-        sign = fix_charge_sign(reference, batch_of(frames, model.settings), *charge_sign)
+        fitted = fitted_charge_sign(training or {})
+        sign = fix_charge_sign(reference, batch_of(frames, model.settings), *charge_sign, fitted)
     temporary = path.with_name(path.name + ".unchecked")
     try:
-        record = write_model_file(copy_model(reference, dtype), temporary, training or {}, sign, symbols_of_atoms)
+        arguments = (training or {}, sign, symbols_of_atoms, state)
+        record = write_model_file(copy_model(reference, dtype), temporary, *arguments)
         differences = check_exported(temporary, copy_model(reference, "float64"), frames)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return record, differences
+
+
+def fitted_charge_sign(training: dict[str, Any]) -> bool:
+    """Whether a training with this summary learned the sign of the charges, from dipoles or Born charges."""
+    loss = training.get("settings", {}).get("training", {}).get("loss", {})
+    return any(stage.get(quantity) for stage in (loss, *loss.get("stages", [])) for quantity in CHARGE_LABELS)
 
 
 def batch_of(frames: list[ase.Atoms], settings: ModelSettings) -> AtomsBatch:
@@ -222,6 +251,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dtype", choices=sorted(DTYPES), help="precision of the network in the file")
     parser.add_argument("--check", help="structure file to check on; default: frames kept in the checkpoint")
     parser.add_argument("--charge-sign", help="element and sign that fix the sign of the charges, such as O=-1")
+    parser.add_argument(
+        "--total-charge", type=float, help="e, where a host gives none, of a model with `charge_embedding`; default: 0"
+    )
+    parser.add_argument(
+        "--spin", type=float, help="multiplicity, where a host gives none, of a model with `spin_embedding`; default: 1"
+    )
     options = parser.parse_args(arguments)
 
     if not options.model.is_file():
@@ -240,10 +275,30 @@ def main(arguments: list[str] | None = None) -> None:
         raise LESError(f"{options.model} holds no frames to check on; give some with --check FILE")
     bound = read_structures(options.atoms, "-1:")[0].get_chemical_symbols() if options.atoms else None
     element, sign = parse_charge_sign(options.charge_sign) if options.charge_sign else (None, -1)
-    if source_is_exported and options.charge_sign is None and old_record["charge_sign"]:
+    kept = options.charge_sign is None and not fitted_charge_sign(training)
+    if source_is_exported and kept and old_record["charge_sign"]:
         element, sign = old_record["charge_sign"]["element"], old_record["charge_sign"]["sign"]
-    record, differences = export_model(model, output, frames, training, bound, options.dtype, (element, sign))
+    state = asked_state(model, options.total_charge, options.spin)
+    if source_is_exported and state is None and old_record.get("state"):
+        state = (old_record["state"]["total_charge"], old_record["state"]["spin"])
+    record, differences = export_model(model, output, frames, training, bound, options.dtype, (element, sign), state)
     print_summary(output, model, record, differences, len(frames))
+
+
+def asked_state(model: LESModel, total_charge: float | None, spin: float | None) -> tuple[float, float] | None:
+    """Total charge and spin multiplicity of the file; LESError for one the model does not take."""
+    inputs = model.settings.state_inputs
+    if total_charge is not None and "total_charge" not in inputs:
+        raise LESError("--total-charge needs a model trained with `charge_embedding: true`; leave it out")
+    if spin is not None and "spin" not in inputs:
+        raise LESError("--spin needs a model trained with `spin_embedding: true`; leave it out")
+    if spin is not None and not 1.0 <= spin < math.inf:
+        raise LESError(f"--spin must be a multiplicity 2S + 1, at least 1, got {spin:g}")
+    if total_charge is not None and not math.isfinite(total_charge):
+        raise LESError(f"--total-charge must be a number of elementary charges, got {total_charge}")
+    if total_charge is None and spin is None:
+        return None
+    return total_charge or 0.0, 1.0 if spin is None else spin
 
 
 def print_summary(
@@ -262,6 +317,10 @@ def print_summary(
     print(f"cutoff       {record['cutoff']} angstrom, {record['n_layers']} layer(s)")
     print(f"parameters   {n_parameters}, {record['dtype']}")
     print(f"long range   {kernel}")
+    if record["state_inputs"]:
+        state = record["state"] or {"total_charge": 0.0, "spin": 1.0}
+        defaults = ", ".join(f"{name} {state[name]:g}" for name in record["state_inputs"])
+        print(f"inputs       {defaults} unless a host gives others")
     if record["charge_sign"]:
         sign = "negative" if record["charge_sign"]["sign"] < 0 else "positive"
         print(f"charge sign  {record['charge_sign']['element']} is {sign}")

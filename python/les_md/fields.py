@@ -13,7 +13,8 @@ CELL = "cell"  # (n_systems, 3, 3), angstrom, rows are lattice vectors, float64
 PERIODIC = "periodic"  # (n_systems,), bool: periodic in all directions, or isolated
 SYSTEM_IDX = "system_idx"  # (n_atoms,), which system an atom belongs to
 N_ATOMS = "n_atoms"  # (n_systems,)
-TOTAL_CHARGE = "total_charge"  # (n_systems,), e; NaN: that of the model's settings
+TOTAL_CHARGE = "total_charge"  # (n_systems,), e; NaN: that of the model's settings, 0 as an input of the network
+SPIN = "spin"  # (n_systems,), multiplicity 2S + 1; NaN: 1
 EDGE_INDEX = "edge_index"  # (2, n_edges), sorted by centre
 CELL_SHIFTS = "cell_shifts"  # (n_edges, 3), whole multiples of the cell rows, stored as float64
 EDGE_VECTORS = "edge_vectors"  # (n_edges, 3), angstrom
@@ -35,6 +36,8 @@ SHORT_RANGE_ENERGY = "short_range_energy"  # (n_systems,), eV
 LONG_RANGE_ENERGY = "long_range_energy"  # (n_systems,), eV
 FORCES = "forces"  # (n_atoms, 3), eV/angstrom
 VIRIAL = "virial"  # (n_systems, 3, 3), eV
+POLARIZATION = "polarization"  # (n_systems, 3), e angstrom, of physical charges; of the cell if periodic
+BORN_CHARGES = "born_charges"  # (n_atoms, 3, 3), e, d(polarization_a)/d(r_ib)
 POTENTIALS = "potentials"  # (n_atoms, n_channels), V, dE_lr/dq
 
 #: Name of the JSON record inside a model file.

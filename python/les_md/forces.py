@@ -21,6 +21,7 @@ from les_md.isolated_sum import isolated_energies
 from les_md.mesh_operator import mesh_energy, plan_mesh
 from les_md.model import LESModel
 from les_md.network import kernels
+from les_md.polarization import born_charges_of, polarizations
 from les_md.settings import LongRangeSettings
 
 #: Atoms times channels times wave vectors of one octant, from which `auto` takes the mesh. There, with 192 atoms of
@@ -67,6 +68,19 @@ def edge_vectors_of(batch: AtomsBatch) -> Tensor:
     return positions.index_select(0, neighbours) - positions.index_select(0, centres) + shift
 
 
+def network_output(model: LESModel, batch: AtomsBatch) -> dict[str, Tensor]:
+    """What the network says of all systems of `batch`, each with its total charge and spin if they are inputs."""
+    types = batch[fields.TYPES]
+    edges = (types, batch[fields.EDGE_INDEX], edge_vectors_of(batch), len(types))
+    if not model.settings.state_inputs:
+        output: dict[str, Tensor] = model(*edges)
+        return output
+    charges = torch.nan_to_num(batch[fields.TOTAL_CHARGE], nan=0.0)
+    spins = torch.nan_to_num(batch[fields.SPIN], nan=1.0)
+    output = model(*edges, torch.stack([charges, spins], dim=1), batch[fields.SYSTEM_IDX])
+    return output
+
+
 def total_charge_of(settings: LongRangeSettings, total_charge: Tensor) -> Tensor:
     """Charge per channel (n_channels,): the frame's own, in the first channel; NaN takes that of the settings."""
     if bool(torch.isnan(total_charge)):
@@ -76,6 +90,16 @@ def total_charge_of(settings: LongRangeSettings, total_charge: Tensor) -> Tensor
     return target
 
 
+def total_charges_kept(settings: LongRangeSettings | None, batch: AtomsBatch, charges: Tensor) -> Tensor:
+    """Latent charges (n_atoms, n_channels) in float64, after the neutrality option."""
+    charges = charges.to(torch.float64)
+    if settings is None or not settings.neutrality:
+        return charges
+    totals = [total_charge_of(settings, total).to(charges.device) for total in batch[fields.TOTAL_CHARGE]]
+    split = charges.split(batch[fields.N_ATOMS].tolist())
+    return torch.cat([neutralize(q, total) for q, total in zip(split, totals, strict=True)])
+
+
 def long_range_energies(
     settings: LongRangeSettings, batch: AtomsBatch, charges: Tensor, periodic_sum: PeriodicSum = DIRECT_SUM
 ) -> tuple[Tensor, Tensor]:
@@ -83,10 +107,7 @@ def long_range_energies(
     k_cutoff = settings.k_cutoff or converged_k_cutoff(settings.smearing)
     n_atoms = batch[fields.N_ATOMS].tolist()
     kernel = (settings.coulomb_constant, settings.remove_self_interaction)
-    charges = charges.to(torch.float64)
-    if settings.neutrality:
-        totals = [total_charge_of(settings, total).to(charges.device) for total in batch[fields.TOTAL_CHARGE]]
-        charges = torch.cat([neutralize(q, total) for q, total in zip(charges.split(n_atoms), totals, strict=True)])
+    charges = total_charges_kept(settings, batch, charges)
     if kernels.in_use(charges) and not bool(batch[fields.PERIODIC].any()):
         systems = (batch[fields.SYSTEM_IDX], batch[fields.N_ATOMS])
         return isolated_energies(charges, batch[fields.POSITIONS], *systems, settings.smearing, *kernel), charges
@@ -112,6 +133,8 @@ def evaluate(
     create_graph: bool = False,
     virial: bool = True,
     periodic_sum: PeriodicSum = DIRECT_SUM,
+    polarization: bool = False,
+    born_charges: bool = False,
 ) -> dict[str, Tensor]:
     """Energy, forces, virial and charges of every system in `batch`.
 
@@ -119,11 +142,13 @@ def evaluate(
         create_graph: keep the graph of the forces, for training on them.
         virial: also differentiate with respect to strain (periodic and isolated systems alike).
         periodic_sum: exact unless another one is given; training may take the mesh.
+        polarization, born_charges: also evaluate these, for models with charges; see `les_md.polarization`.
 
     Returns:
         `energy`, `short_range_energy`, `long_range_energy` (n_systems,) eV, float64; `forces` (n_atoms, 3)
         eV/angstrom; `virial` (n_systems, 3, 3) eV, zero unless asked for; `latent_charges` (n_atoms, n_channels) e,
-        after the neutrality option.
+        after the neutrality option; if asked for `polarization` (n_systems, 3) e angstrom and `born_charges`
+        (n_atoms, 3, 3) e, both of physical charges.
     """
     batch = dict(batch)
     positions = batch[fields.POSITIONS].detach().requires_grad_(True)
@@ -142,7 +167,7 @@ def evaluate(
     else:
         batch[fields.POSITIONS] = positions
 
-    output = model(batch[fields.TYPES], batch[fields.EDGE_INDEX], edge_vectors_of(batch), len(positions))
+    output = network_output(model, batch)
     node_energies = output[fields.NODE_ENERGIES].to(torch.float64) + output[fields.OFFSET_ENERGIES]
     zeros = torch.zeros(n_systems, dtype=torch.float64, device=cell.device)
     short_range = zeros.index_add(0, system_idx, node_energies)
@@ -151,8 +176,10 @@ def evaluate(
     if model.settings.long_range is not None:
         long_range, charges = long_range_energies(model.settings.long_range, batch, charges, periodic_sum)
     energy = short_range + long_range
-    gradients = torch.autograd.grad(energy.sum(), variables, create_graph=create_graph)
-    return {
+    gradients = torch.autograd.grad(
+        energy.sum(), variables, create_graph=create_graph, retain_graph=create_graph or born_charges
+    )
+    results = {
         fields.ENERGY: energy,
         fields.SHORT_RANGE_ENERGY: short_range,
         fields.LONG_RANGE_ENERGY: long_range,
@@ -160,3 +187,8 @@ def evaluate(
         fields.VIRIAL: -gradients[1] if virial else torch.zeros_like(cell),
         fields.LATENT_CHARGES: charges,
     }
+    if polarization:
+        results[fields.POLARIZATION] = polarizations(model, batch, output, charges)
+    if born_charges:
+        results[fields.BORN_CHARGES] = born_charges_of(model, batch, output, charges, positions, create_graph)
+    return results

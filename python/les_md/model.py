@@ -10,7 +10,15 @@ from torch.jit import Final
 
 from les_md import fields
 from les_md.errors import LESError
-from les_md.network import Backbone, ChargeTransfers, ClusterExpansion, ElementCharges, Head, collect_transfers
+from les_md.network import (
+    Backbone,
+    ChargeTransfers,
+    ClusterExpansion,
+    ElementCharges,
+    Head,
+    StateEmbedding,
+    collect_transfers,
+)
 from les_md.settings import ModelSettings
 
 #: Charges move this much less than the numbers of a head of order one: a charge that follows the positions closely acts
@@ -26,7 +34,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 class NoCharges(nn.Module):
     """Charge head of a short-range-only model: no channels, no parameters."""
 
-    def forward(self, features: Tensor, types: Tensor) -> Tensor:
+    def forward(self, features: Tensor, types: Tensor, shift: Tensor | None = None) -> Tensor:
         return torch.zeros(types.size(0), 0, dtype=features.dtype, device=features.device)
 
 
@@ -43,6 +51,9 @@ class LESModel(nn.Module):
     element_energies: Tensor  # (n_types,), eV, float64
     charge_sign: Tensor  # (n_channels,), +1 or -1
     charge_flux: Final[bool]  # charges are transfers along edges; a constant, so that the other way is not compiled
+    has_state: Final[bool]  # the network is told the total charge or the spin of the system
+    has_charges: Final[bool]
+    state: Tensor  # (2,), total charge (e) and spin multiplicity of the one system that a host evaluates
 
     def __init__(self, settings: ModelSettings, backbone: Backbone | None = None) -> None:
         super().__init__()
@@ -53,7 +64,9 @@ class LESModel(nn.Module):
         # a network that moves charge along edges puts contributions on ghosts
         self.ghost_charges = self.charge_flux
         self.n_channels = settings.n_channels
+        self.has_charges = settings.n_channels > 0
         self.n_layers = settings.n_layers
+        self.has_state = bool(settings.state_inputs)
         n_types = len(settings.symbols)
         self.backbone = backbone or ClusterExpansion(
             n_types=n_types,
@@ -82,11 +95,26 @@ class LESModel(nn.Module):
             self.charge_head = charge_head
         else:
             self.charge_head = NoCharges()
+        if self.has_state:
+            embedded = (n_types, settings.hidden[0], settings.charge_embedding, settings.spin_embedding)
+            self.energy_state = StateEmbedding(*embedded)
+            if self.n_channels > 0:
+                self.charge_state = StateEmbedding(*embedded)
         self.to(DTYPES[settings.dtype])
         self.register_buffer("element_energies", torch.zeros(n_types, dtype=torch.float64))
+        if self.has_state:
+            self.register_buffer("state", torch.tensor([0.0, 1.0], dtype=torch.float64))
         self.register_buffer("charge_sign", torch.ones(self.n_channels, dtype=DTYPES[settings.dtype]))
 
-    def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> dict[str, Tensor]:
+    def forward(
+        self,
+        types: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        n_centre: int,
+        state: Tensor | None = None,
+        system_idx: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Evaluates the network; the `local` entry of the exported file.
 
         Args:
@@ -94,6 +122,8 @@ class LESModel(nn.Module):
             edge_index: (2, n_edges) int64, centres in row 0 (not decreasing), neighbours in row 1.
             edge_vectors: (n_edges, 3) r_j - r_i in angstrom, any float dtype; converted to the network's precision.
             n_centre: number of owned atoms.
+            state: (n_systems, 2) total charge (e) and spin multiplicity, for models that take them; None: `self.state`.
+            system_idx: (n_all,), which system an atom belongs to, with `state`.
 
         Returns:
             `node_energies` (n_centre,) eV without offsets; `offset_energies` (n_centre,) eV, float64;
@@ -102,7 +132,7 @@ class LESModel(nn.Module):
         """
         edge_vectors = edge_vectors.to(self.energy_head.mean.dtype)
         features = self.backbone(types, edge_index, edge_vectors, n_centre)
-        return self.outputs(features, types, edge_index, edge_vectors)
+        return self.outputs(features, types, edge_index, edge_vectors, state, system_idx)
 
     def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:
         """One layer of `forward`; see `Backbone.layer`. The last layer returns what `forward` returns."""
@@ -119,26 +149,50 @@ class LESModel(nn.Module):
             tensors[fields.EDGE_VECTORS],
         )
 
-    def outputs(self, features: Tensor, types: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> dict[str, Tensor]:
+    def outputs(
+        self,
+        features: Tensor,
+        types: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        state: Tensor | None = None,
+        system_idx: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """What `forward` returns, from the features (n_centre, n_features)."""
         n_centre = features.size(0)
         centre_types = types[:n_centre]
+        of_energies, of_charges = self.shifts(centre_types, state, system_idx)
         output = {
-            fields.NODE_ENERGIES: self.energy_head(features, centre_types).squeeze(1),
+            fields.NODE_ENERGIES: self.energy_head(features, centre_types, of_energies).squeeze(1),
             fields.OFFSET_ENERGIES: self.element_energies.index_select(0, centre_types),
         }
         n_ghosts = types.size(0) - n_centre
         ghosts = torch.zeros(n_ghosts, self.n_channels, dtype=features.dtype, device=features.device)
         if self.charge_flux:
-            transfers = self.charge_transfers(features, types, edge_index, edge_vectors, n_centre) * self.charge_sign
+            transfers = self.charge_transfers(features, types, edge_index, edge_vectors, n_centre, of_charges)
+            transfers = transfers * self.charge_sign
             moved, dipoles = collect_transfers(transfers, edge_index, edge_vectors, types.size(0), n_centre)
             constant = (self.element_charges() * self.charge_sign).index_select(0, centre_types)
             output[fields.LATENT_CHARGES] = torch.cat([constant, ghosts]) + moved
             output[fields.TRANSFER_DIPOLES] = dipoles
         else:
-            owned = self.charge_head(features, centre_types) * self.charge_sign
+            owned = self.charge_head(features, centre_types, of_charges) * self.charge_sign
             output[fields.LATENT_CHARGES] = torch.cat([owned, ghosts])
         return output
+
+    def shifts(
+        self, types: Tensor, state: Tensor | None, system_idx: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What the state of the systems adds to the hidden layers of the energy head and of the charge head."""
+        of_energies: Tensor | None = None
+        of_charges: Tensor | None = None
+        if self.has_state:
+            states = self.state.unsqueeze(0) if state is None else state
+            systems = torch.zeros_like(types) if system_idx is None else system_idx[: types.size(0)]
+            of_energies = self.energy_state(states, systems, types)
+            if self.has_charges:
+                of_charges = self.charge_state(states, systems, types)
+        return of_energies, of_charges
 
     @torch.jit.unused
     def set_offsets(self, element_energies: Tensor) -> None:
@@ -164,7 +218,7 @@ class LESModel(nn.Module):
         from les_md.forces import edge_vectors_of
 
         heads = [module for module in self.modules() if isinstance(module, Head)]
-        hooks = [head.register_forward_pre_hook(lambda head, inputs: head.standardize(*inputs)) for head in heads]
+        hooks = [head.register_forward_pre_hook(lambda head, inputs: head.standardize(*inputs[:2])) for head in heads]
         self.energy_head.output_scale.fill_(energy_scale)
         with torch.no_grad():
             self(batch[fields.TYPES], batch[fields.EDGE_INDEX], edge_vectors_of(batch), len(batch[fields.TYPES]))

@@ -20,7 +20,8 @@ from les_md.constants import COULOMB_CONSTANT
 from les_md.errors import LESError
 from les_md.settings import LongRangeSettings, ModelSettings
 
-FORMAT_VERSION = 1
+#: Newest version of the format. Files are marked with the oldest that describes them: 2 has inputs of the whole system.
+FORMAT_VERSION = 2
 
 
 def long_range_record(settings: LongRangeSettings | None) -> dict[str, Any] | None:
@@ -40,6 +41,7 @@ def make_record(
     ghost_charges: bool = False,
     element_charges: list[float] | None = None,
     has_layer_entry: bool = False,
+    state: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """The record without its content hash.
 
@@ -51,13 +53,14 @@ def make_record(
         ghost_charges: whether the network puts charge contributions on ghosts.
         element_charges: constant charges of a model with charge transfers, (n_types,), summed over channels, e.
         has_layer_entry: whether the file has the entry `layer`.
+        state: total charge and spin multiplicity for hosts that give none, of models that take them as inputs.
     """
     outputs = [fields.NODE_ENERGIES, fields.OFFSET_ENERGIES, fields.LATENT_CHARGES]
     if element_charges:
         outputs.append(fields.TRANSFER_DIPOLES)
     return {
         "format": "les-md",
-        "format_version": FORMAT_VERSION,
+        "format_version": 2 if settings.state_inputs else 1,
         "les_md_version": les_md.__version__,
         "torch_version": torch.__version__,
         "symbols": settings.symbols,
@@ -70,6 +73,8 @@ def make_record(
         "n_channels": settings.n_channels,
         "ghost_charges": ghost_charges,
         "element_charges": element_charges or [],
+        "state_inputs": settings.state_inputs,
+        "state": None if state is None else {"total_charge": state[0], "spin": state[1]},
         "long_range": long_range_record(settings.long_range),
         "multipoles": [],
         "response": [],

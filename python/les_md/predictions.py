@@ -19,7 +19,30 @@ from les_md.batch import AtomsBatch, collate
 from les_md.engine import Engine, unrelated_frames
 from les_md.forces import DIRECT_SUM, PeriodicSum, evaluate
 from les_md.model import LESModel
-from les_md.training.data import HAS_STRESS, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS
+from les_md.training.data import (
+    HAS_BORN_CHARGES,
+    HAS_DIPOLE,
+    HAS_STRESS,
+    LABEL_BORN_CHARGES,
+    LABEL_DIPOLE,
+    LABEL_ENERGY,
+    LABEL_FORCES,
+    LABEL_STRESS,
+)
+from les_md.training.loss import dipole_errors
+from les_md.training.settings import QUANTITIES
+
+#: Unit of each quantity whose errors are shown.
+UNITS = {
+    "energy": "eV/atom",
+    "forces": "eV/angstrom",
+    "stress": "eV/angstrom^3",
+    "charges": "e",
+    "total_charge": "e",
+    "dipole": "e*angstrom",
+    "quadrupole": "e*angstrom^2",
+    "born_charges": "e",
+}
 
 
 @dataclass
@@ -30,6 +53,8 @@ class Prediction:
     forces: np.ndarray  # (n_atoms, 3)
     stress: np.ndarray | None  # (3, 3), None for isolated frames
     latent_charges: np.ndarray  # (n_atoms, n_channels)
+    polarization: np.ndarray | None = None  # (3,), e angstrom, if its label is there to compare
+    born_charges: np.ndarray | None = None  # (n_atoms, 3, 3), if their label is there to compare
 
 
 class Predictor(Protocol):
@@ -38,7 +63,7 @@ class Predictor(Protocol):
     symbols: list[str]
     cutoff: float
     charge_scale: float  # from the sum over channels of latent charges to the atomic charge
-    neutrality: bool  # whether the total charge of a frame matters
+    inputs: set[str]  # of "total_charge" and "spin", what matters of a frame
 
     def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
         """Predictions for `frames` (one system each), in order."""
@@ -54,7 +79,9 @@ class CheckpointPredictor:
         self.symbols = list(model.settings.symbols)
         self.cutoff = model.settings.cutoff
         self.charge_scale = model.settings.atomic_charge_scale
-        self.neutrality = model.settings.long_range is not None and model.settings.long_range.neutrality
+        self.inputs = set(model.settings.state_inputs)
+        if model.settings.long_range is not None and model.settings.long_range.neutrality:
+            self.inputs.add("total_charge")
         self.batch_size = batch_size
 
     def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
@@ -64,18 +91,28 @@ class CheckpointPredictor:
             chosen = frames[start : start + self.batch_size]
             batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
             with torch.enable_grad():
-                virial = bool(batch[fields.PERIODIC].any())
-                output = evaluate(self.model, batch, virial=virial, periodic_sum=self.periodic_sum)
+                output = evaluate(
+                    self.model,
+                    batch,
+                    virial=bool(batch[fields.PERIODIC].any()),
+                    periodic_sum=self.periodic_sum,
+                    polarization=bool(batch[HAS_DIPOLE].any()),
+                    born_charges=bool(batch[HAS_BORN_CHARGES].any()),
+                )
             arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in output.items()}
             ends = np.cumsum([int(frame[fields.N_ATOMS]) for frame in chosen])[:-1]
             forces = np.split(arrays[fields.FORCES], ends)
             charges = np.split(arrays[fields.LATENT_CHARGES], ends)
+            born = np.split(arrays[fields.BORN_CHARGES], ends) if fields.BORN_CHARGES in arrays else None
+            polarization = arrays.get(fields.POLARIZATION)
             for index, frame in enumerate(chosen):
                 yield Prediction(
                     energy=float(arrays[fields.ENERGY][index]),
                     forces=forces[index],
                     stress=_stress(frame, arrays[fields.VIRIAL][index]),
                     latent_charges=charges[index],
+                    polarization=None if polarization is None else polarization[index],
+                    born_charges=None if born is None else born[index],
                 )
 
 
@@ -91,23 +128,25 @@ class EnginePredictor:
         self._options: dict[str, Any] = {"device": device, "threads": threads, **options}
         self._described_periodic = False
         self.long_range_description: str | None = None
-        # the total charge belongs to an engine, so there is one for each that occurs
-        self._engines: dict[float | None, Engine] = {None: Engine(path, **self._options)}
-        record = self._engines[None].record
+        # total charge and spin belong to an engine, so there is one for each pair that occurs
+        self._engines: dict[tuple[float | None, float | None], Engine] = {(None, None): Engine(path, **self._options)}
+        record = self._engines[None, None].record
         self.symbols = list(record["symbols"])
         self.cutoff = float(record["cutoff"])
         self.charge_scale = float(record["atomic_charge"]["scale"])
         self.has_long_range = record["long_range"] is not None
-        self.neutrality = self.has_long_range and bool(record["long_range"]["neutrality"])
+        self.inputs = set(record.get("state_inputs", []))
+        if self.has_long_range and record["long_range"]["neutrality"]:
+            self.inputs.add("total_charge")
 
     def predict(self, frames: list[AtomsBatch]) -> Iterator[Prediction]:
         """Predictions for `frames` (one system each), in order."""
         for frame in frames:
-            given = float(frame[fields.TOTAL_CHARGE])
-            total_charge = None if np.isnan(given) else given
-            if total_charge not in self._engines:
-                self._engines[total_charge] = Engine(self._path, total_charge=total_charge, **self._options)
-            engine, periodic = self._engines[total_charge], bool(frame[fields.PERIODIC])
+            total_charge, spin = (self._given(frame, name) for name in (fields.TOTAL_CHARGE, fields.SPIN))
+            if (total_charge, spin) not in self._engines:
+                engine = Engine(self._path, total_charge=total_charge, spin=spin, **self._options)
+                self._engines[total_charge, spin] = engine
+            engine, periodic = self._engines[total_charge, spin], bool(frame[fields.PERIODIC])
             with unrelated_frames():
                 output = engine.compute(
                     frame[fields.POSITIONS].numpy(),
@@ -124,6 +163,10 @@ class EnginePredictor:
                 stress=_stress(frame, output[fields.VIRIAL]),
                 latent_charges=output[fields.LATENT_CHARGES],
             )
+
+    def _given(self, frame: AtomsBatch, name: str) -> float | None:
+        value = float(frame[name])
+        return None if np.isnan(value) or name not in self.inputs else value
 
 
 @dataclass
@@ -149,8 +192,8 @@ class Errors:
 
 
 def parity_sets(frames: list[AtomsBatch], predictions: list[Prediction]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reference and predicted numbers by quantity, as far as `frames` have labels: energy (eV/atom), forces, stress."""
-    pairs: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in ("energy", "forces", "stress")}
+    """Reference and predicted numbers by quantity, as far as `frames` have labels, energies in eV/atom."""
+    pairs: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in QUANTITIES}
     for frame, prediction in zip(frames, predictions, strict=True):
         n_atoms = int(frame[fields.N_ATOMS])
         if LABEL_ENERGY in frame:
@@ -162,6 +205,13 @@ def parity_sets(frames: list[AtomsBatch], predictions: list[Prediction]) -> dict
         if bool(frame[HAS_STRESS]) and prediction.stress is not None:
             pairs["stress"][0].append(frame[LABEL_STRESS].numpy().ravel())
             pairs["stress"][1].append(prediction.stress.ravel())
+        if bool(frame[HAS_DIPOLE]) and prediction.polarization is not None:
+            error = dipole_errors(torch.from_numpy(prediction.polarization).unsqueeze(0), frame).numpy()[0]
+            pairs["dipole"][0].append(frame[LABEL_DIPOLE].numpy()[0])
+            pairs["dipole"][1].append(frame[LABEL_DIPOLE].numpy()[0] + error)
+        if bool(frame[HAS_BORN_CHARGES]) and prediction.born_charges is not None:
+            pairs["born_charges"][0].append(frame[LABEL_BORN_CHARGES].numpy().ravel())
+            pairs["born_charges"][1].append(prediction.born_charges.ravel())
     return {name: (np.hstack(pair[0]), np.hstack(pair[1])) for name, pair in pairs.items() if pair[0]}
 
 

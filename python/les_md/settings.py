@@ -73,6 +73,8 @@ class ModelSettings(Settings):
     n_messages: int = Field(8, ge=1, description="numbers that a neighbour passes on to each layer after the first")
     hidden: list[int] = Field(default_factory=lambda: [32, 16], description="widths of the hidden layers of both heads")
     long_range: LongRangeSettings | None = Field(default_factory=LongRangeSettings)
+    charge_embedding: bool = Field(False, description="the network is told the total charge of the system")
+    spin_embedding: bool = Field(False, description="the network is told the spin multiplicity of the system")
     eps_inf: float = Field(1.0, gt=0, description="q_physical = sqrt(eps_inf) q_latent")
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -92,6 +94,20 @@ class ModelSettings(Settings):
         if not hidden or any(width < 1 for width in hidden):
             raise ValueError(f"`hidden` must be one or more widths of at least 1, got {hidden}")
         return hidden
+
+    @model_validator(mode="after")
+    def _one_total_charge(self) -> ModelSettings:
+        if self.charge_embedding and self.long_range is not None and self.long_range.total_charge is not None:
+            raise ValueError(
+                "`charge_embedding` takes the total charge of each frame; leave `long_range.total_charge` out"
+            )
+        return self
+
+    @property
+    def state_inputs(self) -> list[str]:
+        """What the network is told of a system as a whole: "total_charge", "spin"."""
+        names = (("total_charge", self.charge_embedding), ("spin", self.spin_embedding))
+        return [name for name, used in names if used]
 
     @property
     def n_channels(self) -> int:

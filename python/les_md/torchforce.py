@@ -10,6 +10,7 @@ Tensors are cut from the graph with `.data`: TorchForce freezes the module, and 
 
 import torch
 from torch import Tensor, nn
+from torch.jit import Final
 
 from les_md import constants, fields
 from les_md import torchforce_sizes as sizes
@@ -31,11 +32,13 @@ class ExportedModel(nn.Module):
 
     bound_types: Tensor
     total_charge: Tensor
+    has_state: Final[bool]
 
     def __init__(self, model: LESModel, bound_types: Tensor | None) -> None:
         super().__init__()
         self.model = model
         self.bound = bound_types is not None
+        self.has_state = bool(model.settings.state_inputs)
         self.cutoff = model.settings.cutoff
         self.small_system = sizes.SMALL_SYSTEM
         # a network with messages needs the features of all atoms at once
@@ -65,6 +68,14 @@ class ExportedModel(nn.Module):
             edge_index = edge_index[:, order]
             edge_vectors = edge_vectors[order]
         return self.model(types, edge_index, edge_vectors, n_centre)
+
+    @torch.jit.export
+    def set_state(self, total_charge: float, spin: float) -> None:
+        """Sets total charge (e) and spin multiplicity, for models that take them as inputs."""
+        if self.has_state:
+            self.model.state.copy_(torch.tensor([total_charge, spin], dtype=torch.float64))
+        else:
+            raise RuntimeError("this model takes neither total charge nor spin as input")
 
     def long_range_energy(self, charges: Tensor, positions: Tensor, cell: Tensor, periodic: bool) -> Tensor:
         """Long-range energy of `charges` (n_atoms, n_channels) by the direct sum, eV, for autograd."""

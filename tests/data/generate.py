@@ -33,6 +33,15 @@ def network_parameters(rng: np.random.Generator, n_channels: int, transfers: boo
     }
 
 
+def state_factors(case: dict[str, Any]) -> tuple[float, float]:
+    """1 + c . (total charge, multiplicity - 1), of the pair energies and of the charges q0."""
+    if "state" not in case["model"]:
+        return 1.0, 1.0
+    charge, spin = case["model"]["state"]
+    factors = case["model"]["network"]["state"]
+    return tuple(1.0 + of_charge * charge + of_spin * (spin - 1.0) for of_charge, of_spin in factors)
+
+
 def near_images(positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
     """Lattice vectors that can bring one atom within the cutoff of another, as whole numbers."""
     if cell is None:
@@ -55,9 +64,10 @@ def network(
     case: dict[str, Any], positions: np.ndarray, cell: np.ndarray | None, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energies (n_atoms,), charges (n_atoms, n_channels) and transfer dipole (3,) of the closed form."""
-    p = {key: np.array(value) for key, value in case["model"]["network"].items()}
+    p = {key: np.array(value) for key, value in case["model"]["network"].items() if key != "state"}
     types = np.array([SYMBOLS.index(symbol) for symbol in case["symbols"]])
-    energies, charges = p["e0"][types].copy(), p["q0"][types].copy()
+    of_pairs, of_charges = state_factors(case)
+    energies, charges = p["e0"][types].copy(), of_charges * p["q0"][types]
     shifts = images @ cell if cell is not None else images
     dipole = np.zeros(3)
     for i, j in itertools.product(range(len(types)), repeat=2):
@@ -67,7 +77,7 @@ def network(
         each = (1.0 - (r[near] / CUTOFF) ** 2) ** 2
         f = float(each.sum())
         dipole -= p["t"][types[i], types[j]].sum() * each @ vectors[near]
-        energies[i] += p["a"][types[i], types[j]] * f
+        energies[i] += of_pairs * p["a"][types[i], types[j]] * f
         charges[i] += (p["b"] + p["t"])[types[i], types[j]] * f
         charges[j] -= p["t"][types[i], types[j]] * f
     return energies, charges, dipole
@@ -102,7 +112,10 @@ def energies(
     node_energies, q, dipole = network(case, positions, cell, sets[0])
     kernel = case["model"]["long_range"]
     if kernel["neutrality"]:
-        q = q - (q.sum(0) - np.array(kernel["total_charge"])) / len(q)
+        total = np.array(kernel["total_charge"])
+        if "state" in case["model"]:
+            total = np.array([case["model"]["state"][0]])
+        q = q - (q.sum(0) - total) / len(q)
     scale = math.sqrt(case["model"]["eps_inf"])
     polarization = None
     if kernel["charge_flux"]:
@@ -257,6 +270,7 @@ def main() -> None:
         ("field_isolated", 9, cluster, False, {"neutrality": True, "total_charge": [0.5]}, False),
         ("field_periodic", 12, tilted, True, {}, False),
         ("field_transfers", 12, tilted, True, {"charge_flux": True}, True),
+        ("charged_doublet", 12, tilted, True, {"neutrality": True}, False),
     ]
     for name, n_atoms, cell, periodic, changes, transfers in layouts:
         kernel = plain | {"coulomb_constant": COULOMB_CONSTANT} | changes
@@ -276,6 +290,9 @@ def main() -> None:
                 "network": network_parameters(rng, n_channels, transfers),
             },
         }
+        if name == "charged_doublet":
+            case["model"]["state"] = [-1.0, 2.0]
+            case["model"]["network"]["state"] = [[0.3, 0.2], [-0.4, 0.25]]
         if name in fields:
             case["field"] = fields[name]
             case["model"]["eps_inf"] = 1.7

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.jit import Final
 
 from les_md.export import write_model_file
 from les_md.model import DTYPES
@@ -24,6 +25,8 @@ CASES = sorted(path.stem for path in HERE.glob("*.json") if path.stem not in FIE
 class ClosedFormNetwork(nn.Module):
     """e_i = sum_j a f^2, q_i = q0 + sum_j (b f^2 + transfers), with f = 1 - (r / cutoff)^2."""
 
+    has_state: Final[bool]
+
     def __init__(self, settings: ModelSettings, parameters: dict[str, Any], ghost_charges: bool) -> None:
         super().__init__()
         dtype = DTYPES[settings.dtype]
@@ -32,6 +35,11 @@ class ClosedFormNetwork(nn.Module):
         self.ghost_charges = ghost_charges
         self.cutoff = settings.cutoff
         self.charge_flux = settings.long_range is not None and settings.long_range.charge_flux
+        self.has_state = bool(settings.state_inputs)
+        if self.has_state:
+            # 1 + c . (total charge, multiplicity - 1) for pair energies and for q0
+            self.register_buffer("state_factors", torch.tensor(parameters["state"], dtype=torch.float64))
+            self.register_buffer("state", torch.tensor([0.0, 1.0], dtype=torch.float64))
         for name in ("a", "q0", "b", "t"):
             self.register_buffer(name, torch.tensor(parameters[name], dtype=dtype))
         self.register_buffer("element_energies", torch.tensor(parameters["e0"], dtype=torch.float64))
@@ -41,7 +49,20 @@ class ClosedFormNetwork(nn.Module):
         charges: list[float] = self.q0.double().sum(1).tolist() if self.charge_flux else []
         return charges
 
-    def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> dict[str, Tensor]:
+    def forward(
+        self,
+        types: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        n_centre: int,
+        state: Tensor | None = None,
+        system_idx: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        a, q0 = self.a, self.q0
+        if self.has_state:
+            change = (self.state if state is None else state[0]) - torch.tensor([0.0, 1.0], dtype=torch.float64)
+            factors = (1.0 + torch.matmul(self.state_factors, change)).to(a.dtype)
+            a, q0 = factors[0] * a, factors[1] * q0
         owned = edge_index[0] < n_centre
         edge_index = edge_index[:, owned]
         vectors = edge_vectors[owned].to(self.a.dtype)
@@ -49,10 +70,10 @@ class ClosedFormNetwork(nn.Module):
         f = torch.square(1.0 - vectors.square().sum(1) / self.cutoff**2)
         pair = types[centres] * self.a.size(0) + types[neighbours]
         zeros = torch.zeros(n_centre, dtype=f.dtype, device=f.device)
-        energies = zeros.index_add(0, centres, self.a.flatten()[pair] * f)
+        energies = zeros.index_add(0, centres, a.flatten()[pair] * f)
         transfers = self.t.flatten(0, 1)[pair] * f.unsqueeze(1)
         charges = torch.zeros(types.size(0), self.n_channels, dtype=f.dtype, device=f.device)
-        charges[:n_centre] = self.q0[types[:n_centre]]
+        charges[:n_centre] = q0[types[:n_centre]]
         charges = charges.index_add(0, centres, self.b.flatten(0, 1)[pair] * f.unsqueeze(1) + transfers)
         if self.ghost_charges:
             charges = charges.index_add(0, neighbours, -transfers)
@@ -75,21 +96,29 @@ def load_case(name: str) -> dict[str, Any]:
 def network_of(case: dict[str, Any], dtype: str) -> ClosedFormNetwork:
     """The closed-form network of a case."""
     model = case["model"]
-    long_range = LongRangeSettings(n_channels=model["n_channels"], **model["long_range"])
+    has_state = "state" in model
+    kernel = {key: value for key, value in model["long_range"].items() if key != "total_charge" or not has_state}
+    long_range = LongRangeSettings(n_channels=model["n_channels"], **kernel)
     settings = ModelSettings(
         symbols=model["symbols"],
         cutoff=model["cutoff"],
         long_range=long_range,
         eps_inf=model.get("eps_inf", 1.0),
+        charge_embedding=has_state,
+        spin_embedding=has_state,
         dtype=dtype,
     )
     return ClosedFormNetwork(settings, model["network"], model["ghost_charges"])
 
 
 def write_case_model(case: dict[str, Any], path: str | Path, dtype: str = "float64", bound: bool = False) -> Path:
-    """Writes the model file of a case; `bound` ties its TorchForce entry to the atoms of the case."""
+    """Writes the model file of a case; `bound` ties its TorchForce entry to the atoms of the case.
+
+    The file holds the state of the case, so that hosts need no options for it.
+    """
     symbols = case["symbols"] if bound else None
-    write_model_file(network_of(case, dtype), path, {}, None, symbols)  # type: ignore[arg-type]
+    state = tuple(case["model"]["state"]) if "state" in case["model"] else None
+    write_model_file(network_of(case, dtype), path, {}, None, symbols, state)  # type: ignore[arg-type]
     return Path(path)
 
 

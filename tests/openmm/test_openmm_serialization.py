@@ -226,7 +226,7 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda xml: xml.replace('version="3"', 'version="4"'), "the XML has version 4, this les-md reads up to 3"),
+        (lambda xml: xml.replace('version="3"', 'version="5"'), "the XML has version 5, this les-md reads up to 4"),
         (lambda xml: re.sub(' model="[^"]*"', "", xml), "either `model` or `modelFile`, got none"),
         (lambda xml: xml.replace("<Force ", '<Force modelFile="a" '), "either `model` or `modelFile`, got both"),
         (lambda xml: re.sub(' model="....', ' model="....', xml), "`model` in the XML is not base64"),

@@ -7,11 +7,11 @@ from structures import random_atoms, random_model
 
 from les_md import fields
 from les_md.batch import frame_from_atoms
-from les_md.born_charges import born_effective_charges, exact_polarization
+from les_md.born_charges import born_effective_charges
 from les_md.engine import Engine
 from les_md.errors import LESError
 from les_md.export import write_model_file
-from les_md.forces import edge_vectors_of, evaluate
+from les_md.forces import evaluate
 from les_md.network import ElementCharges
 from les_md.settings import LongRangeSettings
 
@@ -33,8 +33,7 @@ def frame_of(atoms, model):
 
 
 def polarization(model, frame):
-    output = model(frame[fields.TYPES], frame[fields.EDGE_INDEX], edge_vectors_of(frame), len(frame[fields.TYPES]))
-    return exact_polarization(model, frame, output)
+    return evaluate(model, frame, polarization=True)[fields.POLARIZATION][0]
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])

@@ -50,6 +50,8 @@ def test_python(name, dtype):
     frame = frame_from_atoms(atoms_of(case), case["model"]["symbols"], case["model"]["cutoff"])
     if case["model"]["long_range"]["neutrality"]:
         frame[fields.TOTAL_CHARGE][0] = case["model"]["long_range"]["total_charge"][0]
+    if "state" in case["model"]:
+        frame[fields.TOTAL_CHARGE][0], frame[fields.SPIN][0] = case["model"]["state"]
     results = {key: value.detach().numpy() for key, value in evaluate(network, frame).items()}
     for key in ("energy", "short_range_energy", "long_range_energy", "virial"):
         results[key] = results[key][0]

@@ -15,14 +15,16 @@
 namespace les {
 
 struct EngineOptions {
-    std::string device = "cpu";          ///< "cpu"; "cuda" needs a build with CUDA
-    std::optional<int> threads;          ///< threads of the network and the sums; none: leave torch's setting
-    std::optional<double> total_charge;  ///< e, replaces the model's own; only for models that neutralize
+    std::string device = "cpu";  ///< "cpu"; "cuda" needs a build with CUDA
+    std::optional<int> threads;  ///< threads of the network and the sums; none: leave torch's setting
+    /// e, for models that neutralize, instead of their own, and for models that take it as input
+    std::optional<double> total_charge;
     /// GB for the values that a network of one layer keeps from its forward to its backward pass; systems that would
     /// need more have them computed again, block by block.
     double graph_memory = 2.0;
     double skin = 0.5;            ///< angstrom, reuse of the engine's own neighbour list
     LongRangeOptions long_range;  ///< solver of periodic systems
+    std::optional<double> spin;   ///< multiplicity 2S + 1, for models that take it as input
 };
 
 /// Where the time of the evaluations since the last reset went, seconds of this domain.

@@ -2,13 +2,14 @@
 // no network evaluation, so hosts can check elements, cutoff and ghost range first.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace les {
 
-inline constexpr int newest_format_version = 1;
+inline constexpr int newest_format_version = 2;
 
 /// Long-range kernel as trained; energies in eV, lengths in angstrom.
 struct LongRangeParameters {
@@ -36,6 +37,8 @@ struct Metadata {
     /// charges that are predicted as they are.
     std::vector<double> element_charges;
     std::optional<LongRangeParameters> long_range;
+    bool charge_input = false, spin_input = false;  ///< the network is told the total charge, the spin multiplicity
+    std::optional<std::array<double, 2>> state;     ///< both, for hosts that give none; none: neutral singlet
     double eps_inf = 1.0;
     double atomic_charge_scale = 1.0;  ///< hosts write this times the sum over channels as the atomic charge
     std::string content_hash;          ///< "sha256:..." of parameters and record
@@ -46,6 +49,8 @@ struct Metadata {
     int edge_layers() const { return layer_entry ? 1 : n_layers; }
     /// Charges are transfers along edges: the polarization of a periodic cell is defined.
     bool charge_flux() const { return !element_charges.empty(); }
+    /// The network has inputs that belong to the whole system.
+    bool has_state() const { return charge_input || spin_input; }
 };
 
 /// The bytes of a model file and its record.

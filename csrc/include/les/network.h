@@ -25,6 +25,9 @@ public:
     ~Network();
     Network(Network&&) noexcept;
 
+    /// Total charge (e) and spin multiplicity of the system, for models that take them as inputs.
+    void set_state(double total_charge, double spin);
+
     /// Evaluates energies and charges and keeps what `backward` needs, `system` and `edges` among it.
     void forward(const System& system, const Edges& edges, Communicator& communicator);
     /// Gradient (n_edges, 3) in eV/angstrom of sum(node_energies) + sum(charge_cotangents * latent_charges) +

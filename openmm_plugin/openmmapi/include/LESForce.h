@@ -80,9 +80,13 @@ public:
     std::optional<int> getThreads() const { return threads; }
     void setThreads(std::optional<int> threads) { this->threads = threads; }
 
-    /** Total charge per channel in e, instead of the model's own; only for models that neutralize. */
+    /** Total charge in e, for models that neutralize, instead of their own, and for models that take it as input. */
     std::optional<double> getTotalCharge() const { return totalCharge; }
     void setTotalCharge(std::optional<double> totalCharge) { this->totalCharge = totalCharge; }
+
+    /** Spin multiplicity 2S + 1, for models that take it as input. */
+    std::optional<double> getSpin() const { return spin; }
+    void setSpin(std::optional<double> spin) { this->spin = spin; }
 
     /**
      * How the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", the default, which takes
@@ -200,7 +204,7 @@ private:
     bool periodic = true;
     std::string device = "cpu";
     std::optional<int> threads;
-    std::optional<double> totalCharge;
+    std::optional<double> totalCharge, spin;
     les::LongRangeOptions longRange;    // without the spacing
     std::optional<double> meshSpacing;  // nm
     bool embedModel = true;

@@ -84,6 +84,7 @@ void LESForceImpl::initialize(ContextImpl& context) {
         options.device = owner.getDevice();
         options.threads = owner.getThreads();
         options.total_charge = owner.getTotalCharge();
+        options.spin = owner.getSpin();
         options.long_range = owner.getLongRangeOptions();
         engine = std::make_unique<les::Engine>(owner.getModel(), options);
     });

@@ -23,7 +23,7 @@ namespace LESPlugin {
 
 namespace {
 
-constexpr int newestVersion = 3;
+constexpr int newestVersion = 4;
 constexpr const char* fieldProperties[] = {"defaultFieldX", "defaultFieldY", "defaultFieldZ"};  // kJ/mol/nm/e
 
 /// "O H*2 O H*2" for O H H O H H.
@@ -266,7 +266,8 @@ LESForceProxy::LESForceProxy() : SerializationProxy("LESForce") {}
 
 void LESForceProxy::serialize(const void* object, SerializationNode& node) const {
     const LESForce& force = *reinterpret_cast<const LESForce*>(object);
-    node.setIntProperty("version", newestVersion);
+    // version 4 is 3 with a spin multiplicity
+    node.setIntProperty("version", force.getSpin() ? 4 : 3);
     node.setIntProperty("forceGroup", force.getForceGroup());
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
@@ -277,6 +278,7 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     node.setStringProperty("device", force.getDevice());
     if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
+    if (force.getSpin()) node.setDoubleProperty("spin", *force.getSpin());
     writeLongRangeOptions(force, node);
     writeGlobalParameters(force, node);
     writeBonds(force, node);
@@ -301,6 +303,7 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     force->setDevice(node.getStringProperty("device", force->getDevice()));
     if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));
+    if (node.hasProperty("spin")) force->setSpin(node.getDoubleProperty("spin"));
     force->setEmbedModel(node.hasProperty("model"));
     readLongRangeOptions(node, *force);
     readGlobalParameters(node, *force);

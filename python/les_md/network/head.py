@@ -73,8 +73,11 @@ class Head(nn.Module):
         scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
         return torch.matmul(scaled, self.decorrelation)
 
-    def forward(self, features: Tensor, types: Tensor) -> Tensor:
-        """`features` (n_atoms, n_features), `types` (n_atoms,) -> (n_atoms, n_outputs)."""
+    def forward(self, features: Tensor, types: Tensor, shift: Tensor | None = None) -> Tensor:
+        """`features` (n_atoms, n_features), `types` (n_atoms,) -> (n_atoms, n_outputs).
+
+        `shift` (n_atoms, hidden[0]) is added to what the first hidden layer is given.
+        """
         scaled = (features - self.mean.index_select(0, types)) * self.inverse_scale.index_select(0, types)
         element = self.one_hot.index_select(0, types)
         n_features = features.size(1)
@@ -84,7 +87,10 @@ class Head(nn.Module):
         n_linear = self.linear.weight.size(0)
         linear = mixed[:, :n_linear].view(types.size(0), self.one_hot.size(0), self.n_outputs) * element.unsqueeze(2)
         types_part = torch.matmul(element, self.first.weight[:, n_features:].transpose(0, 1)) + self.first.bias
-        nonlinear = self.perceptron(mixed[:, n_linear:] + types_part)
+        inner = mixed[:, n_linear:] + types_part
+        if shift is not None:
+            inner = inner + shift
+        nonlinear = self.perceptron(inner)
         return (linear.sum(1) + self.constant.index_select(0, types) + self.output(nonlinear)) * self.output_scale
 
 

@@ -58,6 +58,31 @@ class ElementCharges(nn.Module):
             self.fixed[:, 0] = charges.to(self.fixed.dtype)
             self.freedom.copy_(torch.eye(len(charges), dtype=torch.float64) - inverse @ compositions)
 
+    @torch.jit.unused
+    def keep(self, compositions: Tensor, total_charges: Tensor) -> None:
+        """Keeps the charges and takes the freedom that would change the total charge of further frames.
+
+        Arguments as for `constrain`.
+
+        Raises:
+            LESError: the charges give a frame another total charge than it has.
+        """
+        compositions = compositions.double()
+        charges = self().detach()
+        given = compositions @ charges.double().sum(1)
+        worst = int((given - total_charges).abs().argmax())
+        if float((given - total_charges)[worst].abs()) > 1e-4:
+            raise LESError(
+                f"the initial model has constant charges of the elements that give frame {worst} of the training "
+                f"frames {float(given[worst]):.4g} e, but it has {float(total_charges[worst]):g} e; train a new model"
+            )
+        identity = torch.eye(len(charges), dtype=torch.float64)
+        fixed = torch.cat([identity - self.freedom.double(), compositions])
+        with torch.no_grad():
+            self.fixed.copy_(charges)
+            self.free.zero_()
+            self.freedom.copy_(identity - torch.linalg.pinv(fixed, rcond=1e-6) @ fixed)
+
 
 class ChargeTransfers(nn.Module):
     """Transfers a_ij along the edges, from the features of the centre, the neighbour's element and the distance.
@@ -77,13 +102,20 @@ class ChargeTransfers(nn.Module):
         self.coefficients = Head(n_types, n_features, hidden, n_types * n_radial * n_channels, TRANSFER_SCALE)
 
     def forward(
-        self, features: Tensor, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int
+        self,
+        features: Tensor,
+        types: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        n_centre: int,
+        shift: Tensor | None = None,
     ) -> Tensor:
         """Transfers (n_edges, n_channels), e; zero on edges around ghosts, which their owners have.
 
-        `features` (n_centre, n_features), `types` (n_all,), `edge_index` (2, n_edges), `edge_vectors` (n_edges, 3).
+        `features` (n_centre, n_features), `types` (n_all,), `edge_index` (2, n_edges), `edge_vectors` (n_edges, 3),
+        `shift` as in `Head`.
         """
-        coefficients = self.coefficients(features, types[:n_centre]).view(-1, self.n_radial * self.n_channels)
+        coefficients = self.coefficients(features, types[:n_centre], shift).view(-1, self.n_radial * self.n_channels)
         ghosts = torch.zeros(
             (types.size(0) - n_centre) * self.n_types,
             self.n_radial * self.n_channels,

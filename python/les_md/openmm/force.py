@@ -53,7 +53,7 @@ class LESForce(LESForceSettings):
             is periodic if it has box vectors; a plain list of symbols is periodic.
         device: "cpu", or "cuda" with a CUDA build.
         threads: threads of the network and the long-range sums; None leaves torch's setting.
-        total_charge: e, instead of the model's own; only for models that neutralize.
+        total_charge: e, instead of the model's own; only for models that neutralize or take it as input.
         solver: how the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", whichever is
             expected to be faster for the first box.
         accuracy: rms force error of the mesh over the rms force of the same charges placed at random, 1e-8 to 1e-2.
@@ -68,6 +68,7 @@ class LESForce(LESForceSettings):
             by the model and get no force from it.
         external_charges: fixed charges in e of all particles of the System, 0 for those of the model: electrostatic
             embedding. They act on the latent charges of the model, with forces on both; None: mechanical embedding.
+        spin: multiplicity 2S + 1; only for models that take it as input.
         embed_model: True: XML holds the whole model; False: its path, and the file must be the same one on reading.
 
     Raises:
@@ -95,6 +96,7 @@ class LESForce(LESForceSettings):
         particles: Iterable[int] | None = None,
         external_charges: Iterable[float] | None = None,
         embed_model: bool = True,
+        spin: float | None = None,
     ) -> None:
         indices = indices_of(particles)
         symbols, is_periodic = symbols_and_periodic(symbols_or_topology, periodic, indices)
@@ -104,6 +106,7 @@ class LESForce(LESForceSettings):
         self.setDevice(device)
         self.setThreads(threads)
         self.setTotalCharge(total_charge)
+        self.setSpin(spin)
         self.setSolver(solver)
         self.setAccuracy(accuracy)
         self.setWindow(window)

@@ -108,12 +108,20 @@ class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
         _openmm.set_threads(int(self.this), threads)
 
     def getTotalCharge(self) -> float | None:
-        """Total charge per channel in e that replaces the model's own; None: the model's."""
+        """Total charge in e that replaces the model's own; None: the model's."""
         return _openmm.total_charge(int(self.this))
 
     def setTotalCharge(self, total_charge: float | None) -> None:
-        """Sets the total charge per channel in e; only for models that neutralize."""
+        """Sets the total charge in e; only for models that neutralize or take it as input."""
         _openmm.set_total_charge(int(self.this), total_charge)
+
+    def getSpin(self) -> float | None:
+        """Spin multiplicity 2S + 1; None: that of the file, 1 by default."""
+        return _openmm.spin(int(self.this))
+
+    def setSpin(self, spin: float | None) -> None:
+        """Sets the spin multiplicity; only for models that take it as input."""
+        _openmm.set_spin(int(self.this), spin)
 
     def getSolver(self) -> str:
         """How the long-range energy of a periodic system is summed: "auto", "mesh" or "direct"."""

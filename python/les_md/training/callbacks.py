@@ -20,7 +20,7 @@ from tqdm import tqdm
 from les_md.errors import LESError
 from les_md.training.data import Counts
 from les_md.training.loss import root_mean_squares, stage_at, weighted_mean
-from les_md.training.run_state import RunState, save_run, write_metrics
+from les_md.training.run_state import RMSE_COLUMNS, RunState, save_run, write_metrics
 from les_md.training.trainer_module import TrainerModule
 
 
@@ -169,9 +169,9 @@ class EpochRecorder(Callback):
                 )
             row[f"{part}_loss"] = float(weighted_mean(sums[0], self.counts[part], module.weights))
             errors = root_mean_squares(sums[1], self.counts[part])
-            row[f"{part}_energy_rmse_meV_per_atom"] = errors["energy"]
-            row[f"{part}_forces_rmse_meV_per_A"] = errors["forces"]
-            row[f"{part}_stress_rmse_meV_per_A3"] = errors["stress"] if module.fits_stress else None
+            if not module.settings.loss.uses("stress"):  # without it there is no virial to compare
+                errors["stress"] = None
+            row |= {f"{part}_{column}": errors[quantity] for quantity, column in RMSE_COLUMNS.items()}
         return row
 
 
@@ -214,7 +214,7 @@ class Progress(Callback):
             self._shown = time.monotonic()
             part = (arguments[2] + 1) / len(pl_module.train_batches) * trainer.world_size
             errors = root_mean_squares(pl_module.train_sums[1] / part, self.counts["train"])
-            self._train_text = _errors_text(errors["energy"], errors["forces"])
+            self._train_text = _errors_text(errors)
             self._bar.set_postfix_str(f"{self._train_text}{self._valid_text()}", refresh=False)
             self._bar.set_description(f"epoch {pl_module.epoch + 1}/{self.n_epochs}")
 
@@ -227,7 +227,7 @@ class Progress(Callback):
         if last or time.monotonic() - self._shown > self.LINE_INTERVAL:
             self._shown = time.monotonic()
             row = self.run.rows[-1]
-            train = _errors_text(row["train_energy_rmse_meV_per_atom"], row["train_forces_rmse_meV_per_A"])
+            train = _errors_text(_errors_of(row, "train"))
             text = f"epoch {self.run.n_epochs}/{self.n_epochs}: {train}{self._valid_text()}"
             print(text, file=sys.stderr, flush=True)
 
@@ -250,14 +250,15 @@ class Progress(Callback):
         if not self.run.rows:
             return ""
         row = self.run.rows[-1]
-        text = _errors_text(row["valid_energy_rmse_meV_per_atom"], row["valid_forces_rmse_meV_per_A"])
+        text = _errors_text(_errors_of(row, "valid"))
         return f" | valid {text}"
 
 
-def _errors_text(energy: float | None, forces: float | None) -> str:
-    parts = []
-    if energy is not None:
-        parts.append(f"{energy:.3g} meV/atom")
-    if forces is not None:
-        parts.append(f"{forces:.3g} meV/A")
-    return ", ".join(parts)
+def _errors_of(row: dict[str, Any], part: str) -> dict[str, float | None]:
+    return {quantity: row[f"{part}_{column}"] for quantity, column in RMSE_COLUMNS.items()}
+
+
+def _errors_text(errors: dict[str, float | None]) -> str:
+    units = {"energy": "meV/atom", "forces": "meV/A", "dipole": "me A", "born_charges": "me"}
+    found = {quantity: error for quantity in units if (error := errors[quantity]) is not None}
+    return ", ".join(f"{error:.3g} {units[quantity]}" for quantity, error in found.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import ase
 import ase.data
@@ -19,12 +20,17 @@ from les_md import fields
 from les_md.batch import AtomsBatch, collate, frame_from_atoms, is_periodic
 from les_md.errors import LESError
 from les_md.training.labels import LabelledFrame
+from les_md.training.settings import CHARGE_LABELS, TrainSettings
 
 #: Names of label tensors in a batch, beside the fields of `les_md.batch`.
 LABEL_ENERGY = "label_energy"  # (n_systems,), eV, float64
 LABEL_FORCES = "label_forces"  # (n_atoms, 3), eV/angstrom, float64
 LABEL_STRESS = "label_stress"  # (n_systems, 3, 3), eV/angstrom^3, float64; zero where there is none
 HAS_STRESS = "has_stress"  # (n_systems,), bool
+LABEL_DIPOLE = "label_dipole"  # (n_systems, 3), e angstrom, float64; zero where there is none
+HAS_DIPOLE = "has_dipole"  # (n_systems,), bool
+LABEL_BORN_CHARGES = "label_born_charges"  # (n_atoms, 3, 3), e, float64; zero where there are none
+HAS_BORN_CHARGES = "has_born_charges"  # (n_systems,), bool
 
 #: Atoms closer than this (angstrom) are taken for a mistake: every potential is meaningless there.
 _SMALLEST_DISTANCE = 0.05
@@ -42,22 +48,43 @@ class TrainingData:
     check_frames: list[ase.Atoms]  # a few real frames that show all elements, kept with the model for its export
 
 
-@dataclass
-class Counts:
-    """Numbers over which the errors of a batch or a data set are averaged."""
-
-    n_energies: int
-    n_force_components: int
-    n_stress_components: int
+#: Numbers over which the errors of a batch or a data set are averaged, by quantity (`settings.QUANTITIES`).
+Counts = dict[str, int]
 
 
-def check_training_frames(train: list[LabelledFrame], fits_stress: bool) -> None:
-    """LESError if stresses are to be fitted and no frame can have one."""
-    if fits_stress and not any(is_periodic(frame.atoms) for frame in train):
+def check_training_frames(train: list[LabelledFrame], settings: TrainSettings) -> None:
+    """LESError if a quantity is to be fitted that no training frame has; dipoles without a meaning are taken out."""
+    loss, long_range = settings.training.loss, settings.model.long_range
+    if loss.uses("stress") and not any(is_periodic(frame.atoms) for frame in train):
         raise LESError(
             "stresses cannot be fitted: all training frames are isolated (pbc='F F F'); set the stress weights in "
             "training.loss to 0"
         )
+    for quantity in CHARGE_LABELS:
+        if not loss.uses(quantity):
+            continue
+        key = getattr(settings.data, f"{quantity}_key")
+        if all(getattr(frame, quantity) is None for frame in train):
+            looked_for = f"`{key}`" if key is not None else f"`{quantity}` or `REF_{quantity}`"
+            raise LESError(
+                f"no training frame has {quantity.replace('_', ' ')} under {looked_for}; set data.{quantity}_key, or "
+                f"training.loss.{quantity} to 0"
+            )
+    if loss.uses("dipole") and long_range is not None and not long_range.charge_flux:
+        drop_periodic_dipoles(train)
+        if all(frame.dipole is None for frame in train):
+            raise LESError(
+                "dipoles cannot be fitted: all training frames that have one are periodic, where only models with "
+                "`model.long_range.charge_flux: true` have a polarization; fit Born charges, or set "
+                "training.loss.dipole to 0"
+            )
+
+
+def drop_periodic_dipoles(frames: list[LabelledFrame]) -> None:
+    """Takes the dipoles of periodic frames out, for models without a polarization there."""
+    for frame in frames:
+        if is_periodic(frame.atoms):
+            frame.dipole = None
 
 
 def split_frames(
@@ -71,8 +98,8 @@ def split_frames(
     return train, [frame for index, frame in enumerate(frames) if index in chosen]
 
 
-def representative_frames(frames: list[LabelledFrame], symbols: list[str], n_frames: int = 3) -> list[ase.Atoms]:
-    """The first `n_frames`, one periodic and one isolated if there are both, and more until every symbol occurs."""
+def representative_frames(frames: list[LabelledFrame], n_frames: int = 3) -> list[ase.Atoms]:
+    """The first `n_frames`, one periodic and one isolated if there are both, and more until all elements occur."""
     first_of_kind = {is_periodic(frame.atoms): index for index, frame in reversed(list(enumerate(frames)))}
     chosen = sorted({*range(min(n_frames, len(frames))), *first_of_kind.values()})
     seen = {symbol for index in chosen for symbol in frames[index].atoms.get_chemical_symbols()}
@@ -81,27 +108,33 @@ def representative_frames(frames: list[LabelledFrame], symbols: list[str], n_fra
         if not found <= seen:
             chosen.append(index)
             seen |= found
-    assert seen == set(symbols)
     return [frames[index].atoms for index in chosen]
 
 
-def choose_symbols(train: list[LabelledFrame], valid: list[LabelledFrame], given: list[str]) -> list[str]:
+def choose_symbols(
+    train: list[LabelledFrame], valid: list[LabelledFrame], given: list[str], initial_model: Path | None = None
+) -> list[str]:
     """Elements in type order: `given`, or those of the training frames by atomic number.
 
-    LESError if `given` and the training frames differ, or if a validation frame has an element that training lacks.
+    LESError if `given` and the training frames differ, or if a validation frame has an element that training lacks. An
+    `initial_model`, whose elements are `given`, may have more of them than the frames.
     """
     found = {int(number) for frame in train for number in np.unique(frame.atoms.numbers)}
     symbols = [ase.data.chemical_symbols[number] for number in sorted(found)]
     if given:
-        for symbol in set(symbols) - set(given):
+        for symbol in sorted(set(symbols) - set(given)):
+            if initial_model is not None:
+                raise _new_element(symbol, "training", given, initial_model)
             raise LESError(f"element {symbol} of the training frames is not in `model.symbols` ({' '.join(given)})")
         for symbol in given:
-            if symbol not in symbols:
+            if symbol not in symbols and initial_model is None:
                 raise LESError(f"element {symbol} of `model.symbols` is in no training frame: it cannot be learned")
         symbols = list(given)
     for frame in valid:
         for symbol in frame.atoms.get_chemical_symbols():
             if symbol not in symbols:
+                if initial_model is not None:
+                    raise _new_element(symbol, "validation", given, initial_model)
                 raise LESError(
                     f"{frame.source}: element {symbol} of the validation frames is in no training frame "
                     f"(training has {' '.join(symbols)})"
@@ -109,13 +142,22 @@ def choose_symbols(train: list[LabelledFrame], valid: list[LabelledFrame], given
     return symbols
 
 
-def element_energies(train: list[LabelledFrame], symbols: list[str], given: dict[str, float] | None) -> np.ndarray:
+def _new_element(symbol: str, part: str, known: list[str], initial_model: Path) -> LESError:
+    return LESError(
+        f"element {symbol} of the {part} frames is not in the initial model {initial_model} ({' '.join(known)}): "
+        "fine-tuning cannot add elements; train a new model on all of them"
+    )
+
+
+def element_energies(
+    train: list[LabelledFrame], symbols: list[str], given: dict[str, float] | str | None
+) -> np.ndarray:
     """Energies of the elements (n_types,), eV: `given`, or the least-squares fit to the energies of `train`.
 
     Energies and compositions are taken per atom, as in the loss. Where compositions do not determine the solution (pure
     water: one composition only) it is the one of smallest norm, which fits equally well.
     """
-    if given is not None:
+    if isinstance(given, dict):
         for symbol in symbols:
             if symbol not in given:
                 raise LESError(f"`data.element_energies` lacks element {symbol}")
@@ -139,7 +181,7 @@ def build_frame(frame: LabelledFrame, symbols: list[str], cutoff: float, allow_l
     A frame of one atom needs no neighbours.
     """
     try:
-        tensors = frame_from_atoms(frame.atoms, symbols, cutoff, frame.total_charge)
+        tensors = frame_from_atoms(frame.atoms, symbols, cutoff, frame.total_charge, frame.spin)
     except LESError as error:
         raise LESError(f"{frame.source}: {error}") from None
     n_atoms = len(frame.atoms)
@@ -164,9 +206,13 @@ def build_frame(frame: LabelledFrame, symbols: list[str], cutoff: float, allow_l
         tensors[LABEL_ENERGY] = torch.tensor([frame.energy], dtype=torch.float64)
     if frame.forces is not None:
         tensors[LABEL_FORCES] = torch.from_numpy(frame.forces)
-    stress = np.zeros((3, 3)) if frame.stress is None else frame.stress
-    tensors[LABEL_STRESS] = torch.from_numpy(stress).unsqueeze(0)
-    tensors[HAS_STRESS] = torch.tensor([frame.stress is not None])
+    for label, has, value, shape in (
+        (LABEL_STRESS, HAS_STRESS, frame.stress, (1, 3, 3)),
+        (LABEL_DIPOLE, HAS_DIPOLE, frame.dipole, (1, 3)),
+        (LABEL_BORN_CHARGES, HAS_BORN_CHARGES, frame.born_charges, (n_atoms, 3, 3)),
+    ):
+        tensors[label] = torch.from_numpy(np.zeros(shape) if value is None else value.reshape(shape))
+        tensors[has] = torch.tensor([value is not None])
     return tensors
 
 
@@ -187,19 +233,24 @@ def fingerprint(frames: list[AtomsBatch]) -> str:
     digest = hashlib.sha256()
     keys = (fields.POSITIONS, fields.TYPES, fields.CELL, fields.PERIODIC, fields.TOTAL_CHARGE)
     for frame in frames:
-        for key in (*keys, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS):
+        of_charges = [(LABEL_DIPOLE, HAS_DIPOLE), (LABEL_BORN_CHARGES, HAS_BORN_CHARGES)]
+        present = [label for label, has in of_charges if bool(frame[has])]
+        present += [] if bool(frame[fields.SPIN].isnan()) else [fields.SPIN]
+        for key in (*keys, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS, *present):
             if key in frame:
                 digest.update(frame[key].numpy().tobytes())
     return digest.hexdigest()
 
 
 def count(frames: list[AtomsBatch]) -> Counts:
-    """Number of labels in `frames`: energies, force components, stress components."""
-    return Counts(
-        n_energies=sum(LABEL_ENERGY in frame for frame in frames),
-        n_force_components=sum(frame[LABEL_FORCES].numel() for frame in frames if LABEL_FORCES in frame),
-        n_stress_components=9 * sum(bool(frame[HAS_STRESS]) for frame in frames),
-    )
+    """Number of labels in `frames`: energies, and components of everything else."""
+    return {
+        "energy": sum(LABEL_ENERGY in frame for frame in frames),
+        "forces": sum(frame[LABEL_FORCES].numel() for frame in frames if LABEL_FORCES in frame),
+        "stress": 9 * sum(bool(frame[HAS_STRESS]) for frame in frames),
+        "dipole": 3 * sum(bool(frame[HAS_DIPOLE]) for frame in frames),
+        "born_charges": sum(frame[LABEL_BORN_CHARGES].numel() for frame in frames if bool(frame[HAS_BORN_CHARGES])),
+    }
 
 
 class FrameBatches:

@@ -5,6 +5,7 @@ Reading stands apart from what training derives from the frames, because evaluat
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ class LabelledFrame:
     forces: np.ndarray | None  # (n_atoms, 3)
     stress: np.ndarray | None  # (3, 3)
     total_charge: float | None  # e; None: that of the model's settings
+    spin: float | None = None  # multiplicity 2S + 1
+    dipole: np.ndarray | None = None  # (3,), e angstrom, about the origin of the coordinates
+    born_charges: np.ndarray | None = None  # (n_atoms, 3, 3), e, d(dipole_a)/d(r_ib)
 
 
 def read_atoms(path: Path) -> list[ase.Atoms]:
@@ -45,11 +49,17 @@ def read_atoms(path: Path) -> list[ase.Atoms]:
 
 
 def read_frames(
-    paths: list[Path], settings: DataSettings, need_energy: bool, need_forces: bool, need_stress: bool
+    paths: list[Path],
+    settings: DataSettings,
+    need_energy: bool,
+    need_forces: bool,
+    need_stress: bool,
+    optional: Collection[str] = (),
 ) -> list[LabelledFrame]:
     """Frames of all `paths` with checked labels.
 
-    Labels that are present are read even if they are not needed. LESError names file, frame (from 0) and quantity if a
+    Energies, forces and stresses that are present are read even if they are not needed; of dipoles and Born charges
+    those named in `optional`, in the frames that have them. LESError names file, frame (from 0) and quantity if a
     needed label is missing, if a number is not finite, or if the cell and `pbc` cannot be used.
     """
     frames = []
@@ -57,7 +67,7 @@ def read_frames(
         for index, atoms in enumerate(read_atoms(path)):
             source = f"frame {index} of {path}"
             try:
-                frame = _labelled_frame(atoms, source, settings)
+                frame = _labelled_frame(atoms, source, settings, optional)
             except LESError as error:
                 raise LESError(f"{source}: {error}") from None
             if need_energy and frame.energy is None:
@@ -99,11 +109,11 @@ def read_label(atoms: ase.Atoms, quantity: str, key: str | None, shape: tuple[in
         if value.size != int(np.prod(shape)):
             raise LESError(f"{quantity}: `{found[0]}` must have {int(np.prod(shape))} numbers, got {value.size}")
         value = value.reshape(shape)
-    _check_finite(found[0], value, per_atom=quantity == "forces")
+    _check_finite(found[0], value, per_atom=quantity in ("forces", "born_charges"))
     return value
 
 
-def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings) -> LabelledFrame:
+def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings, optional: Collection[str]) -> LabelledFrame:
     if len(atoms) == 0:
         raise LESError("the frame has no atoms")
     periodic = is_periodic(atoms)
@@ -119,7 +129,19 @@ def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings) -> La
         if value is None:
             raise LESError(f"total charge: no `{settings.total_charge_key}` (data.total_charge_key) in the frame")
         total_charge = float(value[0])
-    return LabelledFrame(atoms, source, None if energy is None else float(energy[0]), forces, stress, total_charge)
+    frame = LabelledFrame(atoms, source, None if energy is None else float(energy[0]), forces, stress, total_charge)
+    if settings.spin_key is not None:
+        spin = read_label(atoms, "spin", settings.spin_key, (1,))
+        if spin is None:
+            raise LESError(f"spin: no `{settings.spin_key}` (data.spin_key) in the frame")
+        if not spin[0] >= 1.0:
+            raise LESError(f"spin: `{settings.spin_key}` must be a multiplicity 2S + 1, at least 1, got {spin[0]:g}")
+        frame.spin = float(spin[0])
+    if "dipole" in optional:
+        frame.dipole = read_label(atoms, "dipole", settings.dipole_key, (3,))
+    if "born_charges" in optional:
+        frame.born_charges = read_label(atoms, "born_charges", settings.born_charges_key, (len(atoms), 3, 3))
+    return frame
 
 
 def _stress(atoms: ase.Atoms, settings: DataSettings, periodic: bool) -> np.ndarray | None:

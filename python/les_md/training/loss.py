@@ -1,4 +1,4 @@
-"""The loss: errors of energy per atom, forces and stress, summed so that batches and processes can be added up.
+"""The loss: errors of energy per atom, forces and so on, summed so that batches and processes can be added up.
 
 Sums instead of means leave this file, because a step may be spread over processes with different numbers of atoms.
 """
@@ -10,11 +10,18 @@ from torch import Tensor
 
 from les_md import fields
 from les_md.batch import AtomsBatch
-from les_md.training.data import HAS_STRESS, LABEL_ENERGY, LABEL_FORCES, LABEL_STRESS, Counts
-from les_md.training.settings import LossSettings, LossWeights
-
-#: Positions of the three errors in the vectors of this file.
-ENERGY, FORCES, STRESS = 0, 1, 2
+from les_md.training.data import (
+    HAS_BORN_CHARGES,
+    HAS_DIPOLE,
+    HAS_STRESS,
+    LABEL_BORN_CHARGES,
+    LABEL_DIPOLE,
+    LABEL_ENERGY,
+    LABEL_FORCES,
+    LABEL_STRESS,
+    Counts,
+)
+from les_md.training.settings import QUANTITIES, LossSettings, LossWeights
 
 
 def stage_at(settings: LossSettings, epoch: int) -> int:
@@ -22,53 +29,71 @@ def stage_at(settings: LossSettings, epoch: int) -> int:
     return sum(weights.start_epoch <= epoch for weights in settings.all_stages()) - 1
 
 
-def error_sums(
-    output: dict[str, Tensor], batch: AtomsBatch, settings: LossSettings, need_stress: bool
-) -> tuple[Tensor, Tensor]:
-    """Sums over `batch` of penalties and of squared errors, each (3,) float64 for energy per atom, forces, stress.
+def error_sums(output: dict[str, Tensor], batch: AtomsBatch, settings: LossSettings) -> tuple[Tensor, Tensor]:
+    """Sums over `batch` of penalties and of squared errors, each (n_quantities,) float64 in the order of `QUANTITIES`.
 
-    Penalties are the squared errors, or Huber's function of them. Missing labels and stresses of frames without one
-    count nothing. Stresses are -virial / V and need the virial in `output`.
+    Penalties are the squared errors, or Huber's function of them. Energies count per atom. Missing labels count
+    nothing. Stresses are -virial / V and need the virial in `output`, dipoles `polarization`, Born charges
+    `born_charges`.
     """
     device = output[fields.ENERGY].device
     zero = torch.zeros((), dtype=torch.float64, device=device)
-    errors: list[Tensor | None] = [None, None, None]
+    errors: dict[str, Tensor] = {}
     if LABEL_ENERGY in batch:
-        errors[ENERGY] = (output[fields.ENERGY] - batch[LABEL_ENERGY]) / batch[fields.N_ATOMS]
+        errors["energy"] = (output[fields.ENERGY] - batch[LABEL_ENERGY]) / batch[fields.N_ATOMS]
     if LABEL_FORCES in batch:
-        errors[FORCES] = output[fields.FORCES] - batch[LABEL_FORCES]
-    if need_stress:
+        errors["forces"] = output[fields.FORCES] - batch[LABEL_FORCES]
+    if settings.uses("stress"):
         used = batch[HAS_STRESS]
         volume = torch.linalg.det(batch[fields.CELL][used]).abs().view(-1, 1, 1)
-        errors[STRESS] = -output[fields.VIRIAL][used] / volume - batch[LABEL_STRESS][used]
-    squared = [zero if error is None else error.square().sum() for error in errors]
+        errors["stress"] = -output[fields.VIRIAL][used] / volume - batch[LABEL_STRESS][used]
+    if fields.POLARIZATION in output:
+        errors["dipole"] = dipole_errors(output[fields.POLARIZATION], batch)[batch[HAS_DIPOLE]]
+    if fields.BORN_CHARGES in output:
+        used = batch[HAS_BORN_CHARGES].index_select(0, batch[fields.SYSTEM_IDX])
+        errors["born_charges"] = (output[fields.BORN_CHARGES] - batch[LABEL_BORN_CHARGES])[used]
+    squared = [errors[name].square().sum() if name in errors else zero for name in QUANTITIES]
     if settings.kind == "squared":
         penalties = squared
     else:
-        penalties = [zero if error is None else _huber(error, settings.huber_delta).sum() for error in errors]
+        penalties = [_huber(errors[q], settings.huber_delta).sum() if q in errors else zero for q in QUANTITIES]
     return torch.stack(penalties), torch.stack(squared).detach()
+
+
+def dipole_errors(polarization: Tensor, batch: AtomsBatch) -> Tensor:
+    """Polarization less its label, (n_systems, 3), e angstrom; of periodic systems up to e times lattice vectors."""
+    error = polarization - batch[LABEL_DIPOLE]
+    quanta = torch.linalg.solve(batch[fields.CELL].transpose(1, 2), error.detach()).round()
+    quanta = torch.where(batch[fields.PERIODIC].unsqueeze(1), quanta, 0.0)
+    return error - torch.einsum("sa,sab->sb", quanta, batch[fields.CELL])
+
+
+def wanted_outputs(batch: AtomsBatch, settings: LossSettings) -> dict[str, bool]:
+    """Keywords of `forces.evaluate` for what the loss of `batch` needs beside energy and forces."""
+    return {
+        "virial": settings.uses("stress"),
+        "polarization": settings.uses("dipole") and bool(batch[HAS_DIPOLE].any()),
+        "born_charges": settings.uses("born_charges") and bool(batch[HAS_BORN_CHARGES].any()),
+    }
 
 
 def weighted_mean(penalties: Tensor, counts: Counts, weights: LossWeights) -> Tensor:
     """The loss: weighted sum of the mean penalties, where `counts` says over how many numbers each sum runs."""
-    return (
-        weights.energy / max(counts.n_energies, 1) * penalties[ENERGY]
-        + weights.forces / max(counts.n_force_components, 1) * penalties[FORCES]
-        + weights.stress / max(counts.n_stress_components, 1) * penalties[STRESS]
-    )
+    loss = torch.zeros_like(penalties[0])
+    for index, quantity in enumerate(QUANTITIES):
+        loss = loss + getattr(weights, quantity) / max(counts[quantity], 1) * penalties[index]
+    return loss
 
 
 def root_mean_squares(squared: Tensor, counts: Counts) -> dict[str, float | None]:
-    """RMSE of energy (meV/atom), forces (meV/angstrom) and stress (meV/angstrom^3) from sums of squared errors.
+    """RMSE by quantity from sums of squared errors; None where there are no labels.
 
-    None where there are no labels.
+    In meV/atom, meV/angstrom, meV/angstrom^3, me angstrom, me.
     """
-    numbers = (counts.n_energies, counts.n_force_components, counts.n_stress_components)
-    values = [
-        1000.0 * (total / number) ** 0.5 if number else None
-        for total, number in zip(squared.tolist(), numbers, strict=True)
-    ]
-    return {"energy": values[ENERGY], "forces": values[FORCES], "stress": values[STRESS]}
+    return {
+        quantity: 1000.0 * (total / counts[quantity]) ** 0.5 if counts[quantity] else None
+        for quantity, total in zip(QUANTITIES, squared.tolist(), strict=True)
+    }
 
 
 def _huber(error: Tensor, delta: float) -> Tensor:

@@ -16,6 +16,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Trains a model as the settings file says."""
     parser = argparse.ArgumentParser(prog="les-train", description="Train an LES potential on extended XYZ files.")
     parser.add_argument("config", type=Path, help="settings file (YAML)")
+    parser.add_argument(
+        "--from",
+        dest="initial_model",
+        type=Path,
+        metavar="MODEL",
+        help="checkpoint (model.pt) to start from, for fine-tuning; replaces training.initial_model",
+    )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run in the output folder")
     parser.add_argument("--overwrite", action="store_true", help="remove an earlier run from the output folder first")
     parser.add_argument(
@@ -29,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.resume and options.overwrite:
         raise LESError("--resume and --overwrite exclude each other: continue the earlier run or remove it")
-    settings = load_settings(options.config, options.overrides)
+    settings = load_settings(options.config, options.overrides, options.initial_model)
     # the libraries of the training take seconds to load: mistakes in the settings are reported before
     import torch
 

@@ -13,9 +13,9 @@ from les_md.checkpoint import save_checkpoint
 from les_md.export import frames_to_plain
 from les_md.model import LESModel
 from les_md.plots import metrics_plot, parity_plot
-from les_md.predictions import CheckpointPredictor, Errors, parity_sets
+from les_md.predictions import UNITS, CheckpointPredictor, Errors, parity_sets
 from les_md.training.data import TrainingData
-from les_md.training.run_state import MODEL_FILE, RunState
+from les_md.training.run_state import MODEL_FILE, RMSE_COLUMNS, RunState
 from les_md.training.settings import TrainSettings, settings_record
 from les_md.training.trainer_module import periodic_sum_of
 
@@ -69,19 +69,18 @@ def write_report(settings: TrainSettings, dataset: TrainingData, model: LESModel
     for name, frames in (("training", dataset.train), ("validation", dataset.valid)):
         for quantity, pair in parity_sets(frames, list(predictor.predict(frames))).items():
             sets.setdefault(quantity, {})[name] = pair
-    units = {"energy": "eV/atom", "forces": "eV/angstrom", "stress": "eV/angstrom^3"}
     errors: dict[str, dict[str, float]] = {"train": {}, "valid": {}}
     stopped = " (stopped early)" if run.stopped_early else ""
     print(f"best epoch {(run.best_epoch or 0) + 1} of {run.n_epochs}{stopped}")
     names = ("training", "validation")
-    print(f"{'RMSE':>8s} {names[0]:>12s} {names[1]:>12s}")
+    print(f"{'RMSE':>12s} {names[0]:>12s} {names[1]:>12s}")
     for quantity, by_set in sets.items():
-        parity_plot(folder / f"parity_{quantity}.png", by_set, quantity, units[quantity])
+        parity_plot(folder / f"parity_{quantity}.png", by_set, quantity, UNITS[quantity])
         values = {name: 1000 * Errors.of(pair[1], pair[0]).rmse for name, pair in by_set.items()}
         errors["train"][quantity] = values.get("training", float("nan"))
         errors["valid"][quantity] = values.get("validation", float("nan"))
         shown = " ".join(f"{values[name]:12.4g}" if name in values else f"{'-':>12s}" for name in names)
-        print(f"{quantity:>8s} {shown} m{units[quantity]}")
+        print(f"{quantity:>12s} {shown} m{UNITS[quantity]}")
     metrics_plot(folder / "metrics.png", run.rows)
     save_checkpoint(folder / MODEL_FILE, model, summary(settings, dataset, run.best_epoch or 0, errors))
     print(f"model: {folder / MODEL_FILE}; export it with les-export {folder / MODEL_FILE}")
@@ -90,7 +89,7 @@ def write_report(settings: TrainSettings, dataset: TrainingData, model: LESModel
 def summary(
     settings: TrainSettings, dataset: TrainingData, epoch: int, errors: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """What a model file says about its training; `errors` in meV/atom, meV/angstrom, meV/angstrom^3."""
+    """What a model file says about its training; `errors` in thousandths of `UNITS`."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "les_md_version": les_md.__version__,
@@ -107,9 +106,5 @@ def summary(
 
 
 def errors_of(row: dict[str, Any], part: str) -> dict[str, Any]:
-    columns = {
-        "energy": f"{part}_energy_rmse_meV_per_atom",
-        "forces": f"{part}_forces_rmse_meV_per_A",
-        "stress": f"{part}_stress_rmse_meV_per_A3",
-    }
+    columns = {quantity: f"{part}_{column}" for quantity, column in RMSE_COLUMNS.items()}
     return {quantity: row[column] for quantity, column in columns.items() if row[column] is not None}

@@ -22,6 +22,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from les_md import fields
 from les_md.batch import collate
+from les_md.charge_sign import align_charge_sign
 from les_md.checkpoint import save_checkpoint
 from les_md.errors import LESError
 from les_md.files import write_file
@@ -31,6 +32,7 @@ from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.data import TrainingData
 from les_md.training.initial_fit import fit_start
+from les_md.training.initial_model import load_initial_model, print_initial_errors, take_element_energies
 from les_md.training.labels import read_frames
 from les_md.training.report import errors_of, print_start, summary, write_report
 from les_md.training.run_state import (
@@ -42,13 +44,13 @@ from les_md.training.run_state import (
     write_metrics,
 )
 from les_md.training.schedule import LearningRate
-from les_md.training.settings import TrainSettings, dump_settings, settings_record
+from les_md.training.settings import CHARGE_LABELS, TrainSettings, dump_settings, settings_record
 from les_md.training.trainer_module import TrainerModule, periodic_sum_of
 
 #: Settings that may change when a run is resumed: they do not alter the epochs already done.
 _MAY_CHANGE = {"training.epochs", "training.early_stopping_patience", "training.device", "training.devices", "output"}
 
-#: Frames from which the model takes its feature scales.
+#: Frames from which the model takes its feature scales, and the sign of its charges.
 _N_SCALE_FRAMES = 16
 
 
@@ -83,6 +85,8 @@ def train(settings: TrainSettings, resume: bool = False, overwrite: bool = False
         _start_output(folder, settings, overwrite)
         write_metrics(folder, run.rows)
         print_start(settings, dataset, model, run, accelerator)
+        if settings.training.initial_model is not None and not parts:
+            print_initial_errors(model, dataset, settings.training.batch_size, periodic_sum_of(settings.training))
 
     # an earlier process may have been stopped after its last epoch, but before the report
     if run.n_epochs < settings.training.epochs and not run.stopped_early:
@@ -94,11 +98,11 @@ def train(settings: TrainSettings, resume: bool = False, overwrite: bool = False
 def prepare_data(settings: TrainSettings) -> TrainingData:
     """Reads and checks all data; LESError names the first mistake."""
     loss, source = settings.training.loss, settings.data
-    need_energy = any(weights.energy > 0 for weights in loss.all_stages())
-    need = (need_energy, loss.uses_forces, loss.uses_stress)
-    train_frames = read_frames(source.train, source, *need)
+    need = (loss.uses("energy"), loss.uses("forces"), loss.uses("stress"))
+    optional = [quantity for quantity in CHARGE_LABELS if loss.uses(quantity)]
+    train_frames = read_frames(source.train, source, *need, optional)
     if source.valid:
-        valid_frames = read_frames(source.valid, source, *need)
+        valid_frames = read_frames(source.valid, source, *need, optional)
         if len(train_frames) < 2:
             raise LESError("training needs at least 2 frames, got 1")
     else:
@@ -107,9 +111,14 @@ def prepare_data(settings: TrainSettings) -> TrainingData:
         train_frames, valid_frames = data.split_frames(
             train_frames, source.valid_fraction or 0.1, settings.training.seed
         )
-    data.check_training_frames(train_frames, loss.uses_stress)
-    symbols = data.choose_symbols(train_frames, valid_frames, settings.model.symbols)
-    element_energies = data.element_energies(train_frames, symbols, source.element_energies)
+    data.check_training_frames(train_frames, settings)
+    if settings.model.long_range is None or not settings.model.long_range.charge_flux:
+        data.drop_periodic_dipoles(valid_frames)
+    initial_model = settings.training.initial_model
+    symbols = data.choose_symbols(train_frames, valid_frames, settings.model.symbols, initial_model)
+    element_energies = np.zeros(len(symbols))  # of a model that is fine-tuned: known with the model
+    if initial_model is None:
+        element_energies = data.element_energies(train_frames, symbols, source.element_energies)
     built = data.build_frames(train_frames + valid_frames, symbols, settings.model.cutoff, source.allow_lone_atoms)
     return TrainingData(
         train=built[: len(train_frames)],
@@ -117,12 +126,26 @@ def prepare_data(settings: TrainSettings) -> TrainingData:
         symbols=symbols,
         element_energies=element_energies,
         fingerprint=data.fingerprint(built),
-        check_frames=data.representative_frames(valid_frames + train_frames, symbols),
+        check_frames=data.representative_frames(valid_frames + train_frames),
     )
 
 
 def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
-    """The untrained model with element energies and feature scales; the same for the same seed and data."""
+    """The model at the start, the same for the same seed and data: a new one, or that of a checkpoint."""
+    if settings.training.initial_model is None:
+        model = new_model(settings, dataset)
+    else:
+        model = load_initial_model(settings.model, settings.training.initial_model)
+        periodic_sum = periodic_sum_of(settings.training)
+        take_element_energies(model, dataset, settings.data.element_energies, periodic_sum)
+        if model.charge_flux:
+            model.element_charges.keep(*constraints(settings, dataset))
+    align_sign(settings, dataset, model)
+    return model
+
+
+def new_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
+    """An untrained model with element energies, feature scales and the initial fit."""
     model = LESModel(settings.model)
     model.set_offsets(torch.from_numpy(dataset.element_energies))
     chosen = np.unique(np.linspace(0, len(dataset.train) - 1, _N_SCALE_FRAMES).astype(int))
@@ -133,13 +156,26 @@ def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
         energy_scale = float(forces.square().mean().sqrt()) or 1.0
     model.initialize_scales(collate(scale_frames), energy_scale)
     if model.charge_flux:
-        n_types = len(dataset.symbols)
-        compositions = [torch.bincount(frame[fields.TYPES], minlength=n_types) for frame in dataset.train]
-        model.element_charges.constrain(torch.stack(compositions), torch.tensor(total_charges(settings, dataset)))
+        model.element_charges.constrain(*constraints(settings, dataset))
     if settings.training.initial_fit:
         order = np.random.default_rng(settings.training.seed).permutation(len(dataset.train))
         fit_start(model, [dataset.train[index] for index in order], periodic_sum_of(settings.training))
     return model
+
+
+def align_sign(settings: TrainSettings, dataset: TrainingData, model: LESModel) -> None:
+    """Takes the common sign of the charges from dipoles and Born charges, where total charges leave it open."""
+    if model.charge_flux and any(total_charges(settings, dataset)):
+        return
+    labelled = [f for f in dataset.train if bool(f[data.HAS_DIPOLE]) or bool(f[data.HAS_BORN_CHARGES])]
+    align_charge_sign(model, labelled[:_N_SCALE_FRAMES])
+
+
+def constraints(settings: TrainSettings, dataset: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compositions (n_frames, n_types) of the training frames and their total charges (n_frames,), e."""
+    n_types = len(dataset.symbols)
+    compositions = [torch.bincount(frame[fields.TYPES], minlength=n_types) for frame in dataset.train]
+    return torch.stack(compositions), torch.tensor(total_charges(settings, dataset))
 
 
 def total_charges(settings: TrainSettings, dataset: TrainingData) -> list[float]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from les_md.errors import LESError
 from les_md.files import write_file
+from les_md.training.settings import QUANTITIES
 
 FORMAT = "les-md-run"
 FORMAT_VERSION = 1
@@ -27,17 +28,22 @@ CONFIG_FILE = "config.yaml"
 RESUME_FILE = "resume.ckpt"
 METRICS_FILE = "metrics.csv"
 MODEL_FILE = "model.pt"
-PLOT_FILES = ("parity_energy.png", "parity_forces.png", "parity_stress.png", "metrics.png")
+PLOT_FILES = (*(f"parity_{quantity}.png" for quantity in QUANTITIES), "metrics.png")
 OUTPUT_FILES = (CONFIG_FILE, RESUME_FILE, METRICS_FILE, MODEL_FILE, *PLOT_FILES)
+
+#: Columns of the RMSE of each quantity, after "train_" or "valid_".
+RMSE_COLUMNS = {
+    "energy": "energy_rmse_meV_per_atom",
+    "forces": "forces_rmse_meV_per_A",
+    "stress": "stress_rmse_meV_per_A3",
+    "dipole": "dipole_rmse_me_A",
+    "born_charges": "born_charges_rmse_me",
+}
 
 METRICS = (
     "epoch",
     "learning_rate",
-    *(
-        f"{part}_{quantity}"
-        for part in ("train", "valid")
-        for quantity in ("loss", "energy_rmse_meV_per_atom", "forces_rmse_meV_per_A", "stress_rmse_meV_per_A3")
-    ),
+    *(f"{part}_{column}" for part in ("train", "valid") for column in ("loss", *RMSE_COLUMNS.values())),
 )
 
 

@@ -16,6 +16,11 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from les_md.errors import LESError
 from les_md.settings import ModelSettings, Settings
 
+#: What a loss is made of, in the order of the vectors of `training.loss`.
+QUANTITIES = ("energy", "forces", "stress", "dipole", "born_charges")
+#: Those that frames may have or not, because charges alone enter them.
+CHARGE_LABELS = ("dipole", "born_charges")
+
 
 class DataSettings(Settings):
     """Where the frames are and under which keys their labels are stored."""
@@ -28,7 +33,12 @@ class DataSettings(Settings):
     stress_key: str | None = Field(None, description="default: `stress` or `REF_stress`, eV/angstrom^3")
     virial_key: str | None = Field(None, description="read virials (-stress x volume, eV) in place of stresses")
     total_charge_key: str | None = Field(None, description="total charge of a frame, e; default: that of the model")
-    element_energies: dict[str, float] | None = Field(None, description="eV per atom; default: least squares")
+    spin_key: str | None = Field(None, description="spin multiplicity 2S + 1 of a frame")
+    dipole_key: str | None = Field(None, description="default: `dipole` or `REF_dipole`, e angstrom")
+    born_charges_key: str | None = Field(None, description="default: `born_charges` or `REF_born_charges`, e")
+    element_energies: dict[str, float] | Literal["fit"] | None = Field(
+        None, description="eV per atom, or a least-squares fit; default: that of the initial model, or fit"
+    )
     allow_lone_atoms: bool = Field(False, description="accept frames in which an atom has no neighbour")
 
     @field_validator("train", "valid", mode="before")
@@ -54,6 +64,8 @@ class StageSettings(Settings):
     energy: float | None = Field(None, ge=0)
     forces: float | None = Field(None, ge=0)
     stress: float | None = Field(None, ge=0)
+    dipole: float | None = Field(None, ge=0)
+    born_charges: float | None = Field(None, ge=0)
 
 
 class LossWeights(BaseModel):
@@ -63,14 +75,18 @@ class LossWeights(BaseModel):
     energy: float
     forces: float
     stress: float
+    dipole: float
+    born_charges: float
 
 
 class LossSettings(Settings):
-    """Weights of the squared (or Huber) errors per atom of the energy, per component of forces and stress."""
+    """Weights of the squared (or Huber) errors per atom of the energy, per component of all other quantities."""
 
     energy: float = Field(10.0, ge=0, description="times (eV/atom)^2")
     forces: float = Field(1.0, ge=0, description="times (eV/angstrom)^2")
     stress: float = Field(0.0, ge=0, description="times (eV/angstrom^3)^2")
+    dipole: float = Field(0.0, ge=0, description="times (e angstrom)^2")
+    born_charges: float = Field(0.0, ge=0, description="times e^2")
     kind: Literal["squared", "huber"] = "squared"
     huber_delta: float = Field(0.01, gt=0, description="error (eV, angstrom) from which it is linear")
     stages: list[StageSettings] = Field(default_factory=list)
@@ -81,7 +97,7 @@ class LossSettings(Settings):
         if starts != sorted(set(starts)):
             raise ValueError(f"`start_epoch` must grow from stage to stage, got {starts}")
         for weights in self.all_stages():
-            if weights.energy == weights.forces == weights.stress == 0:
+            if not any(getattr(weights, quantity) for quantity in QUANTITIES):
                 raise ValueError(f"all weights are 0 from epoch {weights.start_epoch} on")
         if self.kind == "squared" and "huber_delta" in self.model_fields_set:
             raise ValueError("`huber_delta` has no effect with `kind: squared`: set `kind: huber` or leave it out")
@@ -89,20 +105,14 @@ class LossSettings(Settings):
 
     def all_stages(self) -> list[LossWeights]:
         """Weights of every stage in order, the first starting at epoch 0."""
-        weights = [LossWeights(start_epoch=0, energy=self.energy, forces=self.forces, stress=self.stress)]
+        weights = [LossWeights(start_epoch=0, **{quantity: getattr(self, quantity) for quantity in QUANTITIES})]
         for stage in self.stages:
             weights.append(weights[-1].model_copy(update=stage.model_dump(exclude_none=True)))
         return weights
 
-    @property
-    def uses_forces(self) -> bool:
-        """Whether any stage fits forces."""
-        return any(weights.forces > 0 for weights in self.all_stages())
-
-    @property
-    def uses_stress(self) -> bool:
-        """Whether any stage fits stresses."""
-        return any(weights.stress > 0 for weights in self.all_stages())
+    def uses(self, quantity: str) -> bool:
+        """Whether any stage fits `quantity`, one of `QUANTITIES`."""
+        return any(getattr(weights, quantity) > 0 for weights in self.all_stages())
 
 
 #: Settings of the learning rate that mean something for each kind of schedule.
@@ -142,6 +152,7 @@ class TrainingSettings(Settings):
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")
     early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")
+    initial_model: Path | None = Field(None, description="checkpoint (model.pt) to start from: fine-tuning")
     initial_fit: bool = Field(True, description="start from a least-squares fit of linear maps and element charges")
     loss: LossSettings = LossSettings()
     seed: int = Field(0, ge=0, lt=2**32)
@@ -158,6 +169,8 @@ class TrainingSettings(Settings):
                 raise ValueError(
                     f"stage of `loss` with `start_epoch` {stage.start_epoch} never starts: `epochs` is {self.epochs}"
                 )
+        if self.initial_model is not None and self.initial_fit and "initial_fit" in self.model_fields_set:
+            raise ValueError("`initial_fit` has no effect with `initial_model`: leave it out")
         if self.long_range_solver == "direct" and "long_range_accuracy" in self.model_fields_set:
             raise ValueError(
                 "`long_range_accuracy` has no effect with `long_range_solver: direct`: set `mesh` or leave it out"
@@ -176,16 +189,38 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> TrainSettings:
         long_range = self.model.long_range
-        if self.data.total_charge_key is not None and (long_range is None or not long_range.neutrality):
-            raise ValueError("`data.total_charge_key` has no effect without `model.long_range.neutrality: true`")
+        keeps_charge = long_range is not None and (long_range.neutrality or long_range.charge_flux)
+        if self.data.total_charge_key is not None and not keeps_charge and not self.model.charge_embedding:
+            raise ValueError(
+                "`data.total_charge_key` has no effect without `model.long_range.neutrality: true`, "
+                "`model.long_range.charge_flux: true` or `model.charge_embedding: true`"
+            )
+        if self.model.charge_embedding and self.data.total_charge_key is None:
+            raise ValueError(
+                "`model.charge_embedding` needs the total charge of every frame: set data.total_charge_key"
+            )
+        if self.model.spin_embedding and self.data.spin_key is None:
+            raise ValueError("`model.spin_embedding` needs the multiplicity of every frame: set data.spin_key")
+        if self.data.spin_key is not None and not self.model.spin_embedding:
+            raise ValueError("`data.spin_key` has no effect without `model.spin_embedding: true`")
+        for quantity in CHARGE_LABELS:
+            fitted = self.training.loss.uses(quantity)
+            if fitted and long_range is None:
+                raise ValueError(f"`training.loss.{quantity}` needs charges: leave `model.long_range: null` out")
+            if getattr(self.data, f"{quantity}_key") is not None and not fitted:
+                raise ValueError(f"`data.{quantity}_key` has no effect without a weight in `training.loss.{quantity}`")
         for key in ("long_range_solver", "long_range_accuracy"):
             if long_range is None and key in self.training.model_fields_set:
                 raise ValueError(f"`training.{key}` has no effect with `model.long_range: null`: leave it out")
         return self
 
 
-def load_settings(path: str | Path, overrides: list[str] | None = None) -> TrainSettings:
+def load_settings(
+    path: str | Path, overrides: list[str] | None = None, initial_model: Path | None = None
+) -> TrainSettings:
     """Reads config.yaml at `path` and applies `overrides` of the form key.path=value (the value is YAML).
+
+    An `initial_model` takes the place of `training.initial_model`.
 
     Raises `LESError` for a missing or unreadable file, a wrong key, or a wrong value.
     """
@@ -204,15 +239,29 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Train
     for section in ("data", "model", "training"):
         if section in raw and raw[section] is None:  # a heading with nothing below it
             raw[section] = {}
+    if initial_model is not None and isinstance(raw.setdefault("training", {}), dict):
+        raw["training"]["initial_model"] = str(initial_model)
     return check_settings(raw, str(path))
 
 
 def check_settings(raw: dict[str, Any], source: str) -> TrainSettings:
     """Turns the mapping `raw`, read from `source`, into settings; `LESError` names the first mistake."""
+    training = raw.get("training")
+    initial = training.get("initial_model") if isinstance(training, dict) else None
+    if isinstance(initial, str):
+        # the section `model` is that of the checkpoint, which only torch can read
+        from les_md.training.initial_model import model_section
+
+        raw = raw | {"model": model_section(raw.get("model"), initial)}
     try:
-        return TrainSettings.model_validate(raw)
+        settings = TrainSettings.model_validate(raw)
     except ValidationError as error:
         raise LESError(f"{source}: {_describe(error)}") from None
+    if settings.training.initial_model is not None:
+        from les_md.training.initial_model import check_agreement
+
+        check_agreement(settings.model, settings.training.initial_model)
+    return settings
 
 
 def dump_settings(settings: TrainSettings) -> str:
@@ -231,6 +280,8 @@ def settings_record(settings: TrainSettings) -> dict[str, Any]:
         del schedule[key]
     if record["training"]["loss"]["kind"] == "squared":
         del record["training"]["loss"]["huber_delta"]
+    if record["training"]["initial_model"] is not None:
+        del record["training"]["initial_fit"]
     if record["model"]["long_range"] is None:
         del record["training"]["long_range_solver"], record["training"]["long_range_accuracy"]
     elif record["training"]["long_range_solver"] == "direct":

@@ -17,9 +17,9 @@ from les_md.batch import AtomsBatch
 from les_md.forces import PeriodicSum, evaluate
 from les_md.model import LESModel
 from les_md.training.data import Counts, FrameBatches
-from les_md.training.loss import error_sums, stage_at, weighted_mean
+from les_md.training.loss import error_sums, stage_at, wanted_outputs, weighted_mean
 from les_md.training.schedule import LearningRate
-from les_md.training.settings import LossWeights, TrainingSettings
+from les_md.training.settings import QUANTITIES, LossWeights, TrainingSettings
 from les_md.training.soap import SOAP
 
 Item = tuple[AtomsBatch | None, Counts]
@@ -55,12 +55,11 @@ class TrainerModule(lightning.LightningModule):
         self.train_batches = train_batches
         self.learning_rate = learning_rate
         self.first_epoch = first_epoch
-        self.fits_stress = settings.loss.uses_stress
         self.periodic_sum = periodic_sum_of(settings)
         self.weights: LossWeights = settings.loss.all_stages()[0]
-        # sums of penalties and of squared errors, (2, 3), of this process in this epoch
-        self.train_sums = torch.zeros(2, 3, dtype=torch.float64)
-        self.valid_sums = torch.zeros(2, 3, dtype=torch.float64)
+        # sums of penalties and of squared errors, (2, n_quantities), of this process in this epoch
+        self.train_sums = torch.zeros(2, len(QUANTITIES), dtype=torch.float64)
+        self.valid_sums = torch.zeros(2, len(QUANTITIES), dtype=torch.float64)
         self._optimizer_state = optimizer_state
 
     @property
@@ -93,7 +92,7 @@ class TrainerModule(lightning.LightningModule):
         self.train_batches.epoch = self.epoch
         torch.manual_seed((self.settings.seed * 1_000_003 + self.epoch) * 1_009 + self.global_rank)
         self.weights = self.settings.loss.all_stages()[stage_at(self.settings.loss, self.epoch)]
-        self.train_sums = torch.zeros(2, 3, dtype=torch.float64, device=self.device)
+        self.train_sums = torch.zeros(2, len(QUANTITIES), dtype=torch.float64, device=self.device)
 
     def on_train_batch_start(self, batch: Item, batch_idx: int) -> None:
         """Sets the learning rate of the step."""
@@ -108,15 +107,19 @@ class TrainerModule(lightning.LightningModule):
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         if n_ranks > 1:
             # every parameter must take part on every process, also where a term or all frames are missing
-            loss = loss + 0.0 * torch.stack([parameter.sum() for parameter in self.model.parameters()]).sum()
+            loss = loss + self._no_loss()
         if tensors is None:
             return loss
-        output = evaluate(
-            self.model, tensors, create_graph=True, virial=self.fits_stress, periodic_sum=self.periodic_sum
-        )
-        penalties, squared = error_sums(output, tensors, self.settings.loss, self.fits_stress)
+        wanted = wanted_outputs(tensors, self.settings.loss)
+        output = evaluate(self.model, tensors, create_graph=True, periodic_sum=self.periodic_sum, **wanted)
+        penalties, squared = error_sums(output, tensors, self.settings.loss)
         self.train_sums += torch.stack([penalties.detach(), squared])
-        return loss + n_ranks * weighted_mean(penalties, counts, self.weights)
+        loss = loss + n_ranks * weighted_mean(penalties, counts, self.weights)
+        # a step without any label has nothing to learn from
+        return loss if loss.requires_grad else loss + self._no_loss()
+
+    def _no_loss(self) -> Tensor:
+        return 0.0 * torch.stack([parameter.sum() for parameter in self.model.parameters()]).sum()
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the parameters alone: those of the positions would cost a third of the step."""
@@ -124,7 +127,7 @@ class TrainerModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Clears the sums."""
-        self.valid_sums = torch.zeros(2, 3, dtype=torch.float64, device=self.device)
+        self.valid_sums = torch.zeros(2, len(QUANTITIES), dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Item, batch_idx: int) -> None:
         """Adds the errors of the batch to the sums."""
@@ -132,7 +135,8 @@ class TrainerModule(lightning.LightningModule):
         if tensors is None:
             return
         with torch.enable_grad():
-            output = evaluate(self.model, tensors, virial=self.fits_stress, periodic_sum=self.periodic_sum)
+            wanted = wanted_outputs(tensors, self.settings.loss)
+            output = evaluate(self.model, tensors, periodic_sum=self.periodic_sum, **wanted)
         output = {name: tensor.detach() for name, tensor in output.items()}
-        penalties, squared = error_sums(output, tensors, self.settings.loss, self.fits_stress)
+        penalties, squared = error_sums(output, tensors, self.settings.loss)
         self.valid_sums += torch.stack([penalties, squared])

@@ -116,7 +116,7 @@ def test_batches_cover_every_frame_once_on_any_number_of_processes(write_frames)
         assert sorted(seen) == list(range(9))
         # the last step has one frame: other processes get none, but the same counts
         assert [batch is None for batch, _ in steps[-1]] == [False, *[True] * (n_ranks - 1)]
-        assert all(counts.n_energies == 1 for _, counts in steps[-1])
+        assert all(counts["energy"] == 1 for _, counts in steps[-1])
 
 
 def test_order_depends_on_seed_and_epoch_only(write_frames):

@@ -238,7 +238,7 @@ def test_total_charge_reaches_the_model(run):
     model, _ = load_checkpoint(folder / "model.pt")
     for prediction in CheckpointPredictor(model).predict(dataset.train):
         assert prediction.latent_charges.sum() == pytest.approx(1.0, abs=1e-9)
-    assert data.count(dataset.train).n_energies == 4
+    assert data.count(dataset.train)["energy"] == 4
 
 
 def test_charges_as_transfers(run):
