@@ -34,6 +34,7 @@ from les_md.training.data import TrainingData
 from les_md.training.initial_fit import fit_start
 from les_md.training.initial_model import load_initial_model, print_initial_errors, take_element_energies
 from les_md.training.labels import read_frames
+from les_md.training.levenberg_marquardt import LeastSquaresModule
 from les_md.training.report import errors_of, print_start, summary, write_report
 from les_md.training.run_state import (
     CONFIG_FILE,
@@ -154,7 +155,7 @@ def new_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
     if all(data.LABEL_FORCES in frame for frame in scale_frames):
         forces = torch.cat([frame[data.LABEL_FORCES] for frame in scale_frames])
         energy_scale = float(forces.square().mean().sqrt()) or 1.0
-    model.initialize_scales(collate(scale_frames), energy_scale)
+    model.initialize_scales(collate(data.with_displaced_copies(scale_frames)), energy_scale)
     if model.charge_flux:
         model.element_charges.constrain(*constraints(settings, dataset))
     if settings.training.initial_fit:
@@ -198,14 +199,17 @@ def _fit(
     training = settings.training
     n_ranks = training.devices
     rank = process_rank()
-    train_batches = data.FrameBatches(dataset.train, training.batch_size, rank, n_ranks, seed=training.seed)
+    least_squares = training.optimizer == "levenberg_marquardt"
+    batch_size = 1 if least_squares else training.batch_size
+    train_batches = data.FrameBatches(dataset.train, batch_size, rank, n_ranks, seed=training.seed)
     valid_batches = data.FrameBatches(dataset.valid, training.batch_size, rank, n_ranks)
     counts = {"train": data.count(dataset.train), "valid": data.count(dataset.valid)}
     learning_rate = LearningRate(training, len(train_batches))
     if parts:
         learning_rate.load_state(parts["learning_rate"])
-    module = TrainerModule(model, training, train_batches, learning_rate, run.n_epochs, parts.get("optimizer"))
-    average = WeightAverage(model, training.ema_decay, parts.get("average"))
+    module_kind = LeastSquaresModule if least_squares else TrainerModule
+    module = module_kind(model, training, train_batches, learning_rate, run.n_epochs, parts.get("optimizer"))
+    average = WeightAverage(model, None if least_squares else training.ema_decay, parts.get("average"))
 
     def save_model(row: dict[str, Any]) -> None:
         errors = {"train": errors_of(row, "train"), "valid": errors_of(row, "valid")}
@@ -218,7 +222,7 @@ def _fit(
             devices=n_ranks,
             strategy=_strategy(accelerator, n_ranks),
             max_epochs=training.epochs - run.n_epochs,
-            gradient_clip_val=training.gradient_clip,
+            gradient_clip_val=None if least_squares else training.gradient_clip,
             deterministic=training.deterministic,
             inference_mode=False,  # forces are gradients, also in validation
             use_distributed_sampler=False,  # FrameBatches shares the frames out
@@ -300,7 +304,7 @@ def _accelerator(settings: TrainSettings) -> str:
     training = settings.training
     if training.device == "gpu" and n_gpus == 0:
         raise LESError("`training.device` is gpu, but torch finds no CUDA device; set it to cpu or auto")
-    if training.device == "cpu" or n_gpus == 0:
+    if training.device == "cpu" or n_gpus == 0 or training.optimizer == "levenberg_marquardt":
         return "cpu"
     if training.devices > n_gpus:
         raise LESError(f"`training.devices` is {training.devices}, but there are {n_gpus} GPUs; lower it")
