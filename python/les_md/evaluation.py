@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("energy", "forces", "stress", "virial", "total_charge", "spin")
     keys = {f"{name}_key": getattr(options, f"{name}_key") for name in names}
     try:
-        source = DataSettings(train=options.data, **keys)
+        source = DataSettings(train=options.data, select=_selection(options.select), **keys)
     except ValueError as error:
         raise LESError("--stress-key and --virial-key exclude each other: give one of them") from error
     labelled = read_frames(source.train, source, need_energy=False, need_forces=False, need_stress=False)
@@ -141,6 +141,16 @@ def _tell_defaults(predictor: Predictor, options: argparse.Namespace) -> None:
             print(f"les-eval: {name} is an input of the model and was not given: {default} is used; set --{option}-key")
 
 
+def _selection(pairs: list[str]) -> dict[str, str]:
+    selection = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not name or not separator:
+            raise LESError(f"--select must be given as NAME=VALUE, got '{pair}'")
+        selection[name] = value
+    return selection
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="les-eval", description="Errors and charges of a model on a data set.")
     parser.add_argument("model", type=Path, help="checkpoint (model.pt) or exported file (model.les.pt)")
@@ -148,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="folder for tables, plots and predictions.xyz")
     for name in ("energy", "forces", "stress", "virial", "total-charge", "spin"):
         parser.add_argument(f"--{name}-key", metavar="KEY", help=f"key of the {name.replace('-', ' ')} in the data")
+    parser.add_argument(
+        "--select", metavar="NAME=VALUE", action="append", default=[], help="only frames with this entry; repeatable"
+    )
     parser.add_argument("--charges-key", metavar="KEY", help="key of reference charges (default: charges)")
     parser.add_argument("--dipole-key", metavar="KEY", help="key of dipoles of isolated frames (default: dipole)")
     parser.add_argument("--quadrupole-key", metavar="KEY", help="key of their quadrupoles (default: quadrupole)")

@@ -33,6 +33,8 @@ HAS_DIPOLE = "has_dipole"  # (n_systems,), bool
 LABEL_BORN_CHARGES = "label_born_charges"  # (n_atoms, 3, 3), e, float64; zero where there are none
 HAS_BORN_CHARGES = "has_born_charges"  # (n_systems,), bool
 
+#: Atoms whose features show all directions in which they vary, and standard deviation of displacements (angstrom).
+_ENOUGH_ATOMS, _DISPLACEMENT = 1000, 0.05
 #: Atoms closer than this (angstrom) are taken for a mistake: every potential is meaningless there.
 _SMALLEST_DISTANCE = 0.05
 
@@ -227,6 +229,21 @@ def build_frames(
             for tensors in built:
                 tensors.pop(key, None)
     return built
+
+
+def with_displaced_copies(frames: list[AtomsBatch]) -> list[AtomsBatch]:
+    """`frames`, and where they have few atoms copies of them with all atoms displaced at random, for feature scales.
+
+    Geometries that are alike leave most directions of the features without any spread, but forces need their slopes.
+    """
+    n_atoms = sum(int(frame[fields.N_ATOMS].sum()) for frame in frames)
+    generator = torch.Generator().manual_seed(0)
+    copies = list(frames)
+    for frame in frames * (-(-_ENOUGH_ATOMS // n_atoms) - 1):
+        positions = frame[fields.POSITIONS]
+        moves = _DISPLACEMENT * torch.randn(positions.shape, generator=generator, dtype=positions.dtype)
+        copies.append(frame | {fields.POSITIONS: positions + moves})
+    return copies
 
 
 def fingerprint(frames: list[AtomsBatch]) -> str:

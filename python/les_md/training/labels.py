@@ -5,7 +5,7 @@ Reading stands apart from what training derives from the frames, because evaluat
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ def read_frames(
     frames = []
     for path in paths:
         for index, atoms in enumerate(read_atoms(path)):
+            if not is_selected(atoms, settings.select):
+                continue
             source = f"frame {index} of {path}"
             try:
                 frame = _labelled_frame(atoms, source, settings, optional)
@@ -79,7 +81,15 @@ def read_frames(
                     raise _missing("virial", settings.virial_key, "virial_key", frame)
                 raise _missing("stress", settings.stress_key, "stress_key", frame)
             frames.append(frame)
+    if not frames:
+        wanted = ", ".join(f"{name}={value}" for name, value in settings.select.items())
+        raise LESError(f"no frame of {', '.join(map(str, paths))} has {wanted}; change data.select or --select")
     return frames
+
+
+def is_selected(atoms: ase.Atoms, select: Mapping[str, Any]) -> bool:
+    """Whether the entries of a frame's comment line have the values of `select`, compared as text."""
+    return all(name in atoms.info and str(atoms.info[name]) == str(value) for name, value in select.items())
 
 
 def read_label(atoms: ase.Atoms, quantity: str, key: str | None, shape: tuple[int, ...] | None) -> np.ndarray | None:

@@ -29,15 +29,12 @@ def stage_at(settings: LossSettings, epoch: int) -> int:
     return sum(weights.start_epoch <= epoch for weights in settings.all_stages()) - 1
 
 
-def error_sums(output: dict[str, Tensor], batch: AtomsBatch, settings: LossSettings) -> tuple[Tensor, Tensor]:
-    """Sums over `batch` of penalties and of squared errors, each (n_quantities,) float64 in the order of `QUANTITIES`.
+def label_errors(output: dict[str, Tensor], batch: AtomsBatch, settings: LossSettings) -> dict[str, Tensor]:
+    """`output` less the labels of `batch`, by quantity, of any shape; energies per atom.
 
-    Penalties are the squared errors, or Huber's function of them. Energies count per atom. Missing labels count
-    nothing. Stresses are -virial / V and need the virial in `output`, dipoles `polarization`, Born charges
-    `born_charges`.
+    Missing labels are left out. Stresses are -virial / V and need the virial in `output`, dipoles `polarization`, Born
+    charges `born_charges`.
     """
-    device = output[fields.ENERGY].device
-    zero = torch.zeros((), dtype=torch.float64, device=device)
     errors: dict[str, Tensor] = {}
     if LABEL_ENERGY in batch:
         errors["energy"] = (output[fields.ENERGY] - batch[LABEL_ENERGY]) / batch[fields.N_ATOMS]
@@ -52,6 +49,16 @@ def error_sums(output: dict[str, Tensor], batch: AtomsBatch, settings: LossSetti
     if fields.BORN_CHARGES in output:
         used = batch[HAS_BORN_CHARGES].index_select(0, batch[fields.SYSTEM_IDX])
         errors["born_charges"] = (output[fields.BORN_CHARGES] - batch[LABEL_BORN_CHARGES])[used]
+    return errors
+
+
+def error_sums(output: dict[str, Tensor], batch: AtomsBatch, settings: LossSettings) -> tuple[Tensor, Tensor]:
+    """Sums over `batch` of penalties and of squared errors, each (n_quantities,) float64 in the order of `QUANTITIES`.
+
+    Penalties are the squares of `label_errors`, or Huber's function of them.
+    """
+    errors = label_errors(output, batch, settings)
+    zero = torch.zeros((), dtype=torch.float64, device=output[fields.ENERGY].device)
     squared = [errors[name].square().sum() if name in errors else zero for name in QUANTITIES]
     if settings.kind == "squared":
         penalties = squared

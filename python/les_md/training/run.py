@@ -29,6 +29,7 @@ from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.data import TrainingData
 from les_md.training.initial_model import print_initial_errors
 from les_md.training.labels import read_frames
+from les_md.training.levenberg_marquardt import LeastSquaresModule
 from les_md.training.loss_settings import CHARGE_LABELS
 from les_md.training.report import errors_of, print_start, summary, write_report
 from les_md.training.run_state import (
@@ -136,14 +137,17 @@ def _fit(
     training = settings.training
     n_ranks = training.devices
     rank = process_rank()
-    train_batches = data.FrameBatches(dataset.train, training.batch_size, rank, n_ranks, seed=training.seed)
+    least_squares = training.optimizer == "levenberg_marquardt"
+    batch_size = 1 if least_squares else training.batch_size
+    train_batches = data.FrameBatches(dataset.train, batch_size, rank, n_ranks, seed=training.seed)
     valid_batches = data.FrameBatches(dataset.valid, training.batch_size, rank, n_ranks)
     counts = {"train": data.count(dataset.train), "valid": data.count(dataset.valid)}
     learning_rate = LearningRate(training, len(train_batches))
     if parts:
         learning_rate.load_state(parts["learning_rate"])
-    module = TrainerModule(model, training, train_batches, learning_rate, run.n_epochs, parts.get("optimizer"))
-    average = WeightAverage(model, training.ema_decay, parts.get("average"))
+    module_kind = LeastSquaresModule if least_squares else TrainerModule
+    module = module_kind(model, training, train_batches, learning_rate, run.n_epochs, parts.get("optimizer"))
+    average = WeightAverage(model, None if least_squares else training.ema_decay, parts.get("average"))
 
     def save_model(row: dict[str, Any]) -> None:
         errors = {"train": errors_of(row, "train"), "valid": errors_of(row, "valid")}
@@ -156,7 +160,7 @@ def _fit(
             devices=n_ranks,
             strategy=_strategy(accelerator, n_ranks),
             max_epochs=training.epochs - run.n_epochs,
-            gradient_clip_val=training.gradient_clip,
+            gradient_clip_val=None if least_squares else training.gradient_clip,
             deterministic=training.deterministic,
             inference_mode=False,  # forces are gradients, also in validation
             use_distributed_sampler=False,  # FrameBatches shares the frames out
@@ -238,7 +242,7 @@ def _accelerator(settings: TrainSettings) -> str:
     training = settings.training
     if training.device == "gpu" and n_gpus == 0:
         raise LESError("`training.device` is gpu, but torch finds no CUDA device; set it to cpu or auto")
-    if training.device == "cpu" or n_gpus == 0:
+    if training.device == "cpu" or n_gpus == 0 or training.optimizer == "levenberg_marquardt":
         return "cpu"
     if training.devices > n_gpus:
         raise LESError(f"`training.devices` is {training.devices}, but there are {n_gpus} GPUs; lower it")

@@ -24,6 +24,9 @@ class DataSettings(Settings):
     train: list[Path] = Field(description="extended XYZ files; one path or a list")
     valid: list[Path] = Field(default_factory=list, description="extended XYZ files; leave out to split `train`")
     valid_fraction: float | None = Field(None, gt=0, lt=1, description="part of `train` for validation; default 0.1")
+    select: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="only frames whose entries have these values, such as {label: CC}"
+    )
     energy_key: str | None = Field(None, description="default: `energy` or `REF_energy`, eV")
     forces_key: str | None = Field(None, description="default: `forces` or `REF_forces`, eV/angstrom")
     stress_key: str | None = Field(None, description="default: `stress` or `REF_stress`, eV/angstrom^3")
@@ -78,12 +81,16 @@ class ScheduleSettings(Settings):
         return self
 
 
+#: Settings of `training` that mean something for gradient descent only.
+_GRADIENT_DESCENT_KEYS = ("batch_size", "learning_rate", "schedule", "weight_decay", "gradient_clip", "ema_decay")
+
+
 class TrainingSettings(Settings):
     """The optimisation."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(2, ge=1, description="frames of one step, over all processes together")
-    optimizer: Literal["soap", "adamw"] = "soap"
+    optimizer: Literal["soap", "adamw", "levenberg_marquardt"] = "soap"
     learning_rate: float = Field(0.003, gt=0)
     schedule: ScheduleSettings = ScheduleSettings()
     weight_decay: float = Field(0.0, ge=0, description="part by which a step of learning rate 1 lowers weights")
@@ -107,6 +114,14 @@ class TrainingSettings(Settings):
                 raise ValueError(
                     f"stage of `loss` with `start_epoch` {stage.start_epoch} never starts: `epochs` is {self.epochs}"
                 )
+        if self.optimizer == "levenberg_marquardt":
+            for key in _GRADIENT_DESCENT_KEYS:
+                if key in self.model_fields_set:
+                    raise ValueError(f"`{key}` has no effect with `optimizer: levenberg_marquardt`: leave it out")
+            if self.loss.kind != "squared":
+                raise ValueError("`optimizer: levenberg_marquardt` needs `loss.kind: squared`")
+            if self.devices > 1 or self.device == "gpu":
+                raise ValueError("`optimizer: levenberg_marquardt` runs as one process on the CPU")
         if self.initial_model is not None and self.initial_fit and "initial_fit" in self.model_fields_set:
             raise ValueError("`initial_fit` has no effect with `initial_model`: leave it out")
         if self.long_range_solver == "direct" and "long_range_accuracy" in self.model_fields_set:
@@ -218,6 +233,9 @@ def settings_record(settings: TrainSettings) -> dict[str, Any]:
         del schedule[key]
     if record["training"]["loss"]["kind"] == "squared":
         del record["training"]["loss"]["huber_delta"]
+    if record["training"]["optimizer"] == "levenberg_marquardt":
+        for key in _GRADIENT_DESCENT_KEYS:
+            del record["training"][key]
     if record["training"]["initial_model"] is not None:
         del record["training"]["initial_fit"]
     if record["model"]["long_range"] is None:

@@ -46,7 +46,7 @@ def new_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
     if all(data.LABEL_FORCES in frame for frame in scale_frames):
         forces = torch.cat([frame[data.LABEL_FORCES] for frame in scale_frames])
         energy_scale = float(forces.square().mean().sqrt()) or 1.0
-    model.initialize_scales(collate(scale_frames), energy_scale)
+    model.initialize_scales(collate(data.with_displaced_copies(scale_frames)), energy_scale)
     if model.charge_flux:
         model.element_charges.constrain(*constraints(settings, dataset))
     if settings.training.initial_fit:

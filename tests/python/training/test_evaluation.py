@@ -282,6 +282,15 @@ def test_born_charges_are_compared_and_written(model_file, write_frames, tmp_pat
     np.testing.assert_allclose(written[1].arrays["born_charges"], frames[1].arrays["bec"] + 0.02, atol=1e-7)
 
 
+def test_selected_frames_only(model_file, write_frames, tmp_path):
+    frames = make_frames(2, 1)
+    frames[1].info["phase"] = 7
+    out = tmp_path / "out"
+    assert main([str(model_file), str(write_frames(frames)), "--select", "phase=7", "--output", str(out)]) == 0
+    (predicted,) = ase.io.read(out / "predictions.xyz", ":")
+    np.testing.assert_allclose(predicted.positions, frames[1].positions, atol=1e-7)
+
+
 def test_short_range_model_and_frames_without_labels(write_frames, tmp_path, capsys):
     torch.manual_seed(0)
     model = LESModel(ModelSettings(symbols=["H", "O"], cutoff=3.5, channels=4, l_max=1, long_range=None))
@@ -305,6 +314,8 @@ def test_short_range_model_and_frames_without_labels(write_frames, tmp_path, cap
         (["--stress-key", "a", "--virial-key", "b"], "--stress-key and --virial-key exclude each other"),
         (["--spin-key", "net"], "--spin-key has no effect: the model was trained without `spin_embedding`"),
         (["--born-charges-key", "bec"], "--born-charges-key needs --born-charges"),
+        (["--select", "label"], "--select must be given as NAME=VALUE, got 'label'"),
+        (["--select", "label=CC"], "has label=CC; change data.select or --select"),
         (["--solver", "mesh"], "--solver is for exported files; write one with `les-export "),
         (["--accuracy", "1e-5"], "--accuracy is for exported files; write one with `les-export "),
         (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
