@@ -1,12 +1,14 @@
 """Checks that what a library of the OpenMM plugin takes from OpenMM and les-md exists.
 
-`undefined_symbols.py LIBRARY [LIBRARIES ...]` looks through the installed OpenMM and les_md and the libraries named. What
-is not there would otherwise show when a program loads the library.
+`undefined_symbols.py LIBRARY [LIBRARIES ...]` looks through the installed OpenMM and les_md and the libraries named.
+What is not there would otherwise show when a program loads the library.
 """
 
 import subprocess
 import sys
 from pathlib import Path
+
+import openmm
 
 import les_md
 
@@ -20,14 +22,11 @@ def symbols(library: Path, which: str) -> set[str]:
 def main() -> None:
     library, others = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
     package = Path(les_md.__file__).parent
-    openmm = Path(next(iter(__import__("openmm").__path__))).parent / "OpenMM.libs" / "lib"
-    others += [package / "lib" / "libles.so", package / "openmm_plugin" / "libOpenMMLES.so", openmm / "libOpenMM.so"]
+    libraries = Path(openmm.__file__).parents[1] / "OpenMM.libs" / "lib"
+    others += [package / "lib" / "libles.so", package / "openmm_plugin" / "libOpenMMLES.so", libraries / "libOpenMM.so"]
     known: set[str] = set().union(*(symbols(other, "--defined-only") for other in others))
-    ours = {
-        name
-        for name in symbols(library, "--undefined-only")
-        if any(part in name for part in ("6OpenMM", "3les", "9LESPlugin"))
-    }
+    spaces = ("6OpenMM", "3les", "9LESPlugin")
+    ours = {name for name in symbols(library, "--undefined-only") if any(space in name for space in spaces)}
     missing = sorted(ours - known)
     if missing or not ours:
         sys.exit(
