@@ -66,7 +66,7 @@ mkdir -p "$plugin"
 for precision in SINGLE MIXED DOUBLE; do
     "$nvcc" -ptx -std=c++17 -arch=compute_80 -I. -include tests/cuda/openmm_dialect.h -D "USE_${precision}_PRECISION" \
         -DNUM_PARTICLES=61 -DPADDED_NUM_PARTICLES=64 -DANGSTROM_PER_NM=10.0 -Werror all-warnings \
-        -o "$plugin/les_force_$precision.ptx" openmm_plugin/platforms/cuda/kernels/les_force.cu
+        -o "$plugin/les_force_$precision.ptx" openmm_plugin/platforms/common/kernels/les_force.cu
 done
 cmake -S openmm_plugin/platforms/cuda -B "$plugin" -DLES_CUDA_INCLUDE="$toolkit/include" \
     -DLES_OPENMM_CUDA_LIBRARY="$libraries/libOpenMMCUDA.so" \

@@ -17,7 +17,7 @@
 #define ANGSTROM_PER_NM 10.0
 namespace in_single {
 #include "openmm_dialect.h"
-#include "openmm_plugin/platforms/cuda/kernels/les_force.cu"
+#include "openmm_plugin/platforms/common/kernels/les_force.cu"
 }  // namespace in_single
 #undef KERNEL
 #undef ATOMIC_ADD
@@ -28,7 +28,7 @@ namespace in_single {
 #define USE_MIXED_PRECISION
 namespace in_mixed {
 #include "openmm_dialect.h"
-#include "openmm_plugin/platforms/cuda/kernels/les_force.cu"
+#include "openmm_plugin/platforms/common/kernels/les_force.cu"
 }  // namespace in_mixed
 #undef KERNEL
 #undef ATOMIC_ADD
@@ -40,7 +40,7 @@ namespace in_mixed {
 #define USE_DOUBLE_PRECISION
 namespace in_double {
 #include "openmm_dialect.h"
-#include "openmm_plugin/platforms/cuda/kernels/les_force.cu"
+#include "openmm_plugin/platforms/common/kernels/les_force.cu"
 }  // namespace in_double
 
 namespace {

@@ -1,19 +1,15 @@
-// The page to read first is execute() and finish(): gather, hand over, evaluate; later hand back, add.
 #include "CudaLESKernel.h"
 
 #include <cmath>
 #include <utility>
 
-#include "CudaLESKernelSource.h"
 #include "internal/LESErrors.h"
-#include "internal/LESUnits.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ContextSelector.h"
 
 using OpenMM::ContextSelector;
 using OpenMM::CudaContext;
 using OpenMM::OpenMMException;
-using OpenMM::Vec3;
 
 namespace LESPlugin {
 
@@ -36,18 +32,6 @@ void checkDevice(const std::string& device, int index) {
 
 }  // namespace
 
-/// What OpenMM calls when all forces have started, before it passes on those of virtual sites.
-class CudaCalcLESForceKernel::AtTheEnd : public CudaContext::ForcePostComputation {
-public:
-    explicit AtTheEnd(CudaCalcLESForceKernel& kernel) : kernel(kernel) {}
-    double computeForceAndEnergy(bool includeForces, bool includeEnergy, int groups) override {
-        return kernel.finish(includeForces, includeEnergy, groups);
-    }
-
-private:
-    CudaCalcLESForceKernel& kernel;
-};
-
 CudaCalcLESForceKernel::Primary::Primary(const CudaCalcLESForceKernel& kernel) {
     check(cuCtxPushCurrent(kernel.primary), "make the primary context current");
 }
@@ -59,7 +43,7 @@ CudaCalcLESForceKernel::Primary::~Primary() {
 
 CudaCalcLESForceKernel::CudaCalcLESForceKernel(const std::string& name, const OpenMM::Platform& platform,
                                                CudaContext& cu)
-    : CalcLESForceKernel(name, platform), cu(cu) {}
+    : CommonCalcLESForceKernel(name, platform, cu), cu(cu) {}
 
 CudaCalcLESForceKernel::~CudaCalcLESForceKernel() {
     if (gathered) {
@@ -81,13 +65,10 @@ CudaCalcLESForceKernel::~CudaCalcLESForceKernel() {
     cuDevicePrimaryCtxRelease(cu.getDevice());
 }
 
-void CudaCalcLESForceKernel::initialize(const LESForce& force, const les::EngineOptions& options,
-                                        const std::vector<int>& particles, const std::vector<std::int32_t>& types) {
+void CudaCalcLESForceKernel::makeEngine(const LESForce& force, const les::EngineOptions& options,
+                                        const std::vector<std::int32_t>& types) {
     checkDevice(options.device, cu.getDeviceIndex());
-    numAtoms = static_cast<std::int64_t>(particles.size());
-    periodic = force.usesPeriodicBoundaryConditions();
-    forceGroup = force.getForceGroup();
-    lambdaName = force.getLambdaName();
+    numAtoms = static_cast<std::int64_t>(types.size());
     check(cuDevicePrimaryCtxRetain(&primary, cu.getDevice()), "use the primary context of the device");
     {
         const Primary current(*this);
@@ -98,12 +79,6 @@ void CudaCalcLESForceKernel::initialize(const LESForce& force, const les::Engine
     }
     const ContextSelector selector(cu);
     check(cuEventCreate(&gathered, CU_EVENT_DISABLE_TIMING), "make an event");
-    compileKernels(particles);
-    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); ++i) {
-        cu.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i));
-        lambdaDerivative = true;
-    }
-    cu.addPostComputation(new AtTheEnd(*this));
 }
 
 /// Stream, event and memory in the primary context.
@@ -119,62 +94,30 @@ void CudaCalcLESForceKernel::allocate(const std::vector<std::int32_t>& types) {
     host = new (memory) HostValues{};
 }
 
-void CudaCalcLESForceKernel::compileKernels(const std::vector<int>& particles) {
-    std::vector<int> atoms(static_cast<std::size_t>(cu.getNumAtoms()), -1);
-    for (std::size_t atom = 0; atom < particles.size(); ++atom)
-        atoms[static_cast<std::size_t>(particles[atom])] = static_cast<int>(atom);
-    atomOfParticle.initialize<int>(cu, atoms.size(), "lesAtomOfParticle");
-    atomOfParticle.upload(atoms);
-
-    const OpenMM::ComputeProgram program =
-        cu.compileProgram(kernelSource, {{"NUM_PARTICLES", cu.intToString(cu.getNumAtoms())},
-                                         {"PADDED_NUM_PARTICLES", cu.intToString(cu.getPaddedNumAtoms())},
-                                         {"ANGSTROM_PER_NM", std::to_string(units::angstromPerNm)}});
-    gather = program->createKernel("lesGatherPositions");
-    gather->addArg(cu.getPosq());
-    if (cu.getUseMixedPrecision()) gather->addArg(cu.getPosqCorrection());
-    gather->addArg(cu.getAtomIndexArray());
-    gather->addArg(atomOfParticle);
-    gather->addArg(positions);
-    addForces = program->createKernel("lesAddForces");
-    addForces->addArg();  // forces of the engine
-    addForces->addArg();  // their scale
-    addForces->addArg(cu.getAtomIndexArray());
-    addForces->addArg(atomOfParticle);
-    addForces->addArg(cu.getLongForceBuffer());
+void CudaCalcLESForceKernel::addInvalidTo(OpenMM::ComputeKernelImpl& kernel) {
     CUdeviceptr invalid = 0;
     check(cuMemHostGetDevicePointer(&invalid, &host->invalid, 0), "map memory of the host");
-    addForces->addArg(invalid);
+    kernel.addArg(invalid);
 }
 
-void CudaCalcLESForceKernel::execute(bool, bool, double lambda) {
-    pending = false;
-    startEngine();
-    throwIfInvalid();
-    scale = lambda;
-    pending = true;
+void CudaCalcLESForceKernel::setForcesOf(OpenMM::ComputeKernelImpl& kernel, int index) {
+    kernel.setArg(index, reinterpret_cast<CUdeviceptr>(engine->forces()));
 }
 
-/// OpenMM's stream gathers the positions, the engine's waits for them and evaluates.
-void CudaCalcLESForceKernel::startEngine() {
+void CudaCalcLESForceKernel::waitForEngine() {
+    check(cuStreamWaitEvent(cu.getCurrentStream(), computed, 0), "wait for the engine");
+}
+
+void CudaCalcLESForceKernel::markPositions() {
+    check(cuEventRecord(gathered, cu.getCurrentStream()), "record an event");
+}
+
+void CudaCalcLESForceKernel::evaluate(const les::Matrix3& cell, bool periodic) {
     les::DeviceSystem system;
-    {
-        const ContextSelector selector(cu);
-        // one that was never finished, because of an error elsewhere, may still be reading `positions`
-        check(cuStreamWaitEvent(cu.getCurrentStream(), computed, 0), "wait for the engine");
-        gather->execute(cu.getNumAtoms());
-        check(cuEventRecord(gathered, cu.getCurrentStream()), "record an event");
-        if (periodic) {
-            Vec3 box[3];
-            cu.getPeriodicBoxVectors(box[0], box[1], box[2]);
-            for (int row = 0; row < 3; ++row) {
-                for (int axis = 0; axis < 3; ++axis) system.cell[row][axis] = box[row][axis] * units::angstromPerNm;
-            }
-        }
-    }
     system.n_atoms = numAtoms;
     system.positions = reinterpret_cast<const double*>(positions);
     system.types = reinterpret_cast<const std::int32_t*>(typesOfAtoms);
+    system.cell = cell;
     system.periodic = periodic;
     const Primary current(*this);
     check(cuStreamWaitEvent(stream, gathered, 0), "wait for OpenMM");
@@ -182,50 +125,24 @@ void CudaCalcLESForceKernel::startEngine() {
     check(cuEventRecord(computed, stream), "record an event");
 }
 
-/// OpenMM's stream waits for the engine and adds the forces.
-double CudaCalcLESForceKernel::finish(bool includeForces, bool includeEnergy, int groups) {
-    if (!std::exchange(pending, false) || (groups & (1 << forceGroup)) == 0) return 0.0;
-    const ContextSelector selector(cu);
-    check(cuStreamWaitEvent(cu.getCurrentStream(), computed, 0), "wait for the engine");
-    if (includeForces) {
-        addForces->setArg(0, reinterpret_cast<CUdeviceptr>(engine->forces()));
-        addForces->setArg(1, scale * units::kJPerMolPerNmPerEVPerAngstrom);
-        addForces->execute(cu.getNumAtoms());
-    }
-    if (!includeEnergy && !lambdaDerivative) return 0.0;
-    const double energy = energyOfTheEngine();
-    if (lambdaDerivative) cu.getEnergyParamDerivWorkspace()[lambdaName] += energy;
-    return includeEnergy ? scale * energy : 0.0;
-}
-
-/// kJ/mol in float64, whatever the precision of OpenMM's energy buffer: energies of elements are large numbers.
-double CudaCalcLESForceKernel::energyOfTheEngine() {
-    {
-        const Primary current(*this);
-        check(cuMemcpyDtoHAsync(&host->summary, reinterpret_cast<CUdeviceptr>(engine->summary()),
-                                sizeof(les::DeviceSummary), stream),
-              "copy the energy");
-        check(cuEventRecord(computed, stream), "record an event");
-        check(cuEventSynchronize(computed), "wait for the energy");
-    }
-    const double energy = host->summary.short_range_energy + host->summary.long_range_energy;
-    if (host->summary.status != 0.0 || !std::isfinite(energy)) {
+double CudaCalcLESForceKernel::energy() {
+    const Primary current(*this);
+    check(cuMemcpyDtoHAsync(&host->summary, reinterpret_cast<CUdeviceptr>(engine->summary()),
+                            sizeof(les::DeviceSummary), stream),
+          "copy the energy");
+    check(cuEventRecord(computed, stream), "record an event");
+    check(cuEventSynchronize(computed), "wait for the energy");
+    const double sum = host->summary.short_range_energy + host->summary.long_range_energy;
+    if (host->summary.status != 0.0 || !std::isfinite(sum)) {
         throw OpenMMException(
             "LESForce: the energy must be finite, got nan; reduce the time step, minimise the energy first");
     }
-    return energy * units::kJPerMolPerEV;
+    return sum;
 }
 
-/// The engine has waited for positions that come behind the forces of the evaluation before, so its flag is final.
-void CudaCalcLESForceKernel::throwIfInvalid() const {
-    if (std::exchange(host->invalid, 0) == 0) return;
-    throw OpenMMException(
-        "LESForce: forces must be finite and below 2^31 kJ/mol/nm, those of the evaluation before were not; reduce the "
-        "time step, minimise the energy first");
-}
+bool CudaCalcLESForceKernel::takeInvalid() { return std::exchange(host->invalid, 0) != 0; }
 
-les::Results CudaCalcLESForceKernel::results() {
-    startEngine();
+les::Results CudaCalcLESForceKernel::copyResults() {
     const Primary current(*this);
     return withOpenMMErrors([&] { return engine->copy_results(); });
 }

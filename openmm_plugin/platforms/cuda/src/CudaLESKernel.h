@@ -5,35 +5,38 @@
 
 #include <cuda.h>
 
-#include <array>
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "internal/LESKernels.h"
+#include "../../common/CommonLESKernel.h"
 #include "les/device_engine.h"
-#include "openmm/common/ComputeArray.h"
-#include "openmm/common/ComputeKernel.h"
 #include "openmm/cuda/CudaContext.h"
 
 namespace LESPlugin {
 
-class CudaCalcLESForceKernel : public CalcLESForceKernel {
+class CudaCalcLESForceKernel : public CommonCalcLESForceKernel {
 public:
     CudaCalcLESForceKernel(const std::string& name, const OpenMM::Platform& platform, OpenMM::CudaContext& cu);
     ~CudaCalcLESForceKernel() override;
 
-    void initialize(const LESForce& force, const les::EngineOptions& options, const std::vector<int>& particles,
-                    const std::vector<std::int32_t>& types) override;
-    void execute(bool includeForces, bool includeEnergy, double lambda) override;
-    les::Results results() override;
     std::string longRangeDescription() const override { return engine->long_range_description(); }
     std::vector<std::string> takeWarnings() override { return engine->take_warnings(); }
 
+protected:
+    void makeEngine(const LESForce& force, const les::EngineOptions& options,
+                    const std::vector<std::int32_t>& types) override;
+    void addPositionsTo(OpenMM::ComputeKernelImpl& kernel) override { kernel.addArg(positions); }
+    void addInvalidTo(OpenMM::ComputeKernelImpl& kernel) override;
+    void setForcesOf(OpenMM::ComputeKernelImpl& kernel, int index) override;
+    void waitForEngine() override;
+    void markPositions() override;
+    void evaluate(const les::Matrix3& cell, bool periodic) override;
+    double energy() override;
+    bool takeInvalid() override;
+    les::Results copyResults() override;
+
 private:
-    class AtTheEnd;
     /// The primary context of the device, current for the life of this object.
     class Primary {
     public:
@@ -42,37 +45,24 @@ private:
         Primary(const Primary&) = delete;
         Primary& operator=(const Primary&) = delete;
     };
-    /// What an evaluation writes for the host, in memory that both see.
+    /// Memory that host and device see.
     struct HostValues {
         les::DeviceSummary summary;
-        int invalid;  // 1: a force was not finite
+        int invalid;
     };
 
     void allocate(const std::vector<std::int32_t>& types);
-    void compileKernels(const std::vector<int>& particles);
-    void startEngine();
-    double finish(bool includeForces, bool includeEnergy, int groups);
-    double energyOfTheEngine();
-    void throwIfInvalid() const;
 
     OpenMM::CudaContext& cu;
     CUcontext primary = nullptr;  // retained
     CUstream stream = nullptr;    // of the engine, in `primary`
-    CUevent gathered = nullptr;   // in OpenMM's context: positions are in `positions`
-    CUevent computed = nullptr;   // in `primary`: results of the engine are there
+    CUevent gathered = nullptr;   // in OpenMM's context: the positions are there
+    CUevent computed = nullptr;   // in `primary`: the results are there
     CUdeviceptr positions = 0;    // (n, 3), angstrom, float64
     CUdeviceptr typesOfAtoms = 0;
     HostValues* host = nullptr;
     std::unique_ptr<les::DeviceEngine> engine;
-    OpenMM::ComputeArray atomOfParticle;
-    OpenMM::ComputeKernel gather, addForces;
     std::int64_t numAtoms = 0;
-    bool periodic = false;
-    int forceGroup = 0;
-    double scale = 1.0;    // lambda of the evaluation under way
-    bool pending = false;  // execute() was called, its results have not been added
-    std::string lambdaName;
-    bool lambdaDerivative = false;
 };
 
 }  // namespace LESPlugin
