@@ -1,7 +1,7 @@
 """What LESForce does where the platform has a kernel for it; prints a line per question.
 
-`check_device_route.py PLUGIN MODEL` is run by test_openmm_device_route.py in a process of its own, because a kernel that
-was made known stays known.
+`check_device_route.py PLUGIN MODEL` is run by test_openmm_device_route.py in a process of its own, because a kernel
+that was made known stays known.
 """
 
 from __future__ import annotations
