@@ -1,12 +1,12 @@
 """Density of a liquid in OpenMM and in LAMMPS with one model, at one temperature and pressure.
 
     make demo                                                # a model of water and frames of it, in demo/
-    .venv/bin/python benchmarks/openmm/density.py            # 100 ps a run, hours of one core
+    .venv/bin/python benchmarks/openmm/density.py            # 50 ps a run, hours of one core
     .venv/bin/python benchmarks/openmm/density.py --report   # the table of the runs so far
 
-OpenMM samples volumes by its Monte Carlo barostats, which know energies only; LAMMPS moves the box by the virial
-(`fix npt`). They agree if energies, virial and the change of the mesh with the box do. Each run is a file of its own
-in `--output`; runs that are there already are continued with the others left out.
+OpenMM's Monte Carlo barostats know energies only, LAMMPS's `fix npt` moves the box by the virial. They agree if
+energies, virial and the change of the mesh with the box do. Every run has a file in `--output`, and those that are there
+are not run again; remove a file for another run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import ase
+import ase.data
 import ase.io
 import ase.units
 import numpy as np
@@ -26,9 +27,9 @@ PROGRAMS = Path(sys.executable).parent
 MASSES = {"O": 15.9994, "H": 4.0}  # u; the density does not depend on masses, and heavy hydrogen allows 1 fs
 TIME_STEP = 1.0  # fs
 SAMPLE_EVERY = 20  # steps
-RUNS = ["openmm-isotropic", "lammps-isotropic", "openmm-anisotropic", "lammps-anisotropic", "openmm-flexible",
-        "lammps-flexible"]  # fmt: skip
+MOVE_EVERY = 2  # steps between moves of the Monte Carlo barostats
 LAMMPS_KEYWORDS = {"isotropic": "iso", "anisotropic": "aniso", "flexible": "tri"}
+RUNS = [f"{host}-{kind}" for kind in LAMMPS_KEYWORDS for host in ("openmm", "lammps")]
 LAMMPS_INPUT = """
 units        metal
 atom_style   atomic
@@ -90,11 +91,11 @@ def run_openmm(kind: str, atoms: ase.Atoms, options: argparse.Namespace, path: P
 
     pressure, temperature = options.pressure * unit.bar, options.temperature * unit.kelvin
     barostat = {
-        "isotropic": lambda: openmm.MonteCarloBarostat(pressure, temperature, 10),
+        "isotropic": lambda: openmm.MonteCarloBarostat(pressure, temperature, MOVE_EVERY),
         "anisotropic": lambda: openmm.MonteCarloAnisotropicBarostat(
-            openmm.Vec3(1, 1, 1) * pressure, temperature, True, True, True, 10
+            openmm.Vec3(1, 1, 1) * pressure, temperature, True, True, True, MOVE_EVERY
         ),
-        "flexible": lambda: openmm.MonteCarloFlexibleBarostat(pressure, temperature, 10),
+        "flexible": lambda: openmm.MonteCarloFlexibleBarostat(pressure, temperature, MOVE_EVERY),
     }[kind]()
     barostat.setRandomNumberSeed(options.seed)
     system = openmm.System()
@@ -131,46 +132,36 @@ def block_mean(values: np.ndarray, blocks: int) -> tuple[float, float]:
     return float(means.mean()), float(means.std(ddof=1) / np.sqrt(blocks))
 
 
-def report(atoms: ase.Atoms, options: argparse.Namespace) -> str:
-    """Table of temperatures and densities of all runs, with errors of the mean from blocks of 5 ps."""
-    rows = ["| run | ps | temperature, K | density, g/cm^3 | against LAMMPS | in its errors |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
-    grams = atoms_mass_as_water(atoms) / ase.units.kg * 1000.0  # ase.units.kg in u
-    results: dict[str, tuple[float, float]] = {}
-    for name in sorted((name for name in RUNS if (options.output / f"{name}.csv").exists()), key=RUNS.index):
-        table = np.genfromtxt(options.output / f"{name}.csv", delimiter=",", invalid_raise=False)
-        table = table[~np.isnan(table).any(axis=1) & (table[:, 0] > options.equilibration)]
-        length = table[-1, 0] - options.equilibration if len(table) else 0.0
-        if length < 4 * options.block:
+def density_table(atoms: ase.Atoms, options: argparse.Namespace) -> str:
+    """Means of all runs with at least four blocks, and the differences of hosts over their errors."""
+    elements = ase.data.atomic_masses[atoms.numbers]
+    densities: dict[str, tuple[float, float]] = {}
+    lines = ["| run | ps | temperature, K | density, g/cm^3 | OpenMM - LAMMPS | over its error |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in RUNS:
+        path = options.output / f"{name}.csv"
+        if not path.exists():
             continue
-        blocks = int(length / options.block)
-        kelvin, kelvin_error = block_mean(table[:, 1], blocks)
-        results[name] = block_mean(grams / (table[:, 2] * 1e-24), blocks)
-        density, error = results[name]
-        peer = results.get(name.replace("openmm", "lammps"))
-        rows.append(
-            f"| {name.replace('-', ', ')} | {length:.0f} | {kelvin:.1f} +- {kelvin_error:.1f} "
-            f"| {density:.4f} +- {error:.4f} | PEER {name} |"
+        complete = path.read_text().rpartition("\n")[0].splitlines()  # without a line that is being written
+        rows = np.array([[float(word) for word in line.split(",")] for line in complete]).reshape(-1, 3)
+        rows = rows[rows[:, 0] > options.equilibration]
+        blocks = int(len(rows) * SAMPLE_EVERY * TIME_STEP / 1000.0 / options.block)
+        if blocks < 4:
+            continue
+        kelvin, kelvin_error = block_mean(rows[:, 1], blocks)
+        density, error = block_mean(elements.sum() / rows[:, 2] / (ase.units.kg / 1000.0) * 1e24, blocks)
+        densities[name] = density, error
+        host, kind = name.split("-")
+        compared = " | "
+        if host == "lammps" and f"openmm-{kind}" in densities:
+            other, other_error = densities[f"openmm-{kind}"]
+            difference, both = other - density, float(np.hypot(error, other_error))
+            compared = f"{difference:+.4f} +- {both:.4f} | {abs(difference) / both:.1f}"
+        lines.append(
+            f"| {host}, {kind} | {rows[-1, 0] - options.equilibration:.0f} | {kelvin:.1f} +- {kelvin_error:.1f} "
+            f"| {density:.4f} +- {error:.4f} | {compared} |"
         )
-        del peer
-    lines = []
-    for row in rows:
-        if "PEER" in row:
-            name = row.split("PEER ")[1].split(" |")[0]
-            peer = results.get(name.replace("openmm", "lammps"))
-            text = "|"
-            if name.startswith("openmm") and peer:
-                difference, error = results[name][0] - peer[0], float(np.hypot(results[name][1], peer[1]))
-                text = f"{difference:+.4f} +- {error:.4f} | {abs(difference) / error:.1f} |"
-            row = row.split("PEER ")[0] + text
-        lines.append(row)
     return "\n".join(lines)
-
-
-def atoms_mass_as_water(atoms: ase.Atoms) -> float:
-    """Mass of the box in u with the masses of the elements, for the density."""
-    masses = {"O": 15.999, "H": 1.008}
-    return sum(masses[symbol] for symbol in atoms.get_chemical_symbols())
 
 
 def main() -> None:
@@ -180,11 +171,11 @@ def main() -> None:
     parser.add_argument("--frames", type=Path, default=demo / "reference.xyz", help="the last one is the start")
     parser.add_argument("--output", type=Path, default=HERE.parents[1] / "build" / "openmm_density")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
-    parser.add_argument("--ps", type=float, default=100.0, help="length of a run")
-    parser.add_argument("--equilibration", type=float, default=5.0, help="ps left out of the means")
-    parser.add_argument("--block", type=float, default=5.0, help="ps of one block of the error estimate")
+    parser.add_argument("--ps", type=float, default=50.0, help="length of a run")
+    parser.add_argument("--equilibration", type=float, default=3.0, help="ps left out of the means")
+    parser.add_argument("--block", type=float, default=4.0, help="ps of one block of the error estimate")
     parser.add_argument("--temperature", type=float, default=450.0, help="K")
-    parser.add_argument("--pressure", type=float, default=2000.0, help="bar")
+    parser.add_argument("--pressure", type=float, default=5000.0, help="bar")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="the table only")
     options = parser.parse_args()
@@ -198,7 +189,7 @@ def main() -> None:
         if path.exists():
             continue
         (run_openmm if host == "openmm" else run_lammps)(kind, atoms, options, path)
-    print(report(atoms, options))
+    print(density_table(atoms, options))
 
 
 if __name__ == "__main__":
