@@ -5,8 +5,8 @@
     .venv/bin/python benchmarks/openmm/density.py --report   # the table of the runs so far
 
 OpenMM's Monte Carlo barostats know energies only, LAMMPS's `fix npt` moves the box by the virial. They agree if
-energies, virial and the change of the mesh with the box do. Every run has a file in `--output`, and those that are there
-are not run again; remove a file for another run.
+energies, virial and the change of the mesh with the box do. Every run has a file in `--output`, and a run that is
+there is not repeated; remove its file for another one.
 """
 
 from __future__ import annotations
