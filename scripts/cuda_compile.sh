@@ -50,7 +50,7 @@ export PATH="$bin:$PATH"
 folder="$build/${architectures//;/_}"
 cmake -S csrc/cuda -B "$folder" "${options[@]}"
 cmake --build "$folder"
-echo "cuda_compile: libles_cuda.so, mesh_times and check_device are in $folder"
+echo "cuda_compile: libles_cuda.so, libles_device.so, mesh_times, step_times, check_device and check_step are in $folder"
 
 # OpenMM's CUDA platform: its libraries come from PyPI to see that every name exists; that of the driver is not needed
 openmm="$("$python" -c 'import openmm; print(openmm.__version__)' 2>/dev/null || true)"
