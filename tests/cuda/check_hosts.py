@@ -57,7 +57,10 @@ run 0
     return np.array([[float(word) for word in line.split()[1:4]] for line in lines])
 
 
-def forces_of_openmm(model: Path, atoms: ase.Atoms) -> np.ndarray:
+def forces_of_openmm(
+    model: Path, atoms: ase.Atoms, platform: str, device: str = "cuda", precision: str = "", steps: int = 0
+) -> np.ndarray:
+    """Forces on a platform, after `steps` of dynamics, whose last positions are left in `atoms`; eV/angstrom."""
     import openmm
     from openmm import unit
 
@@ -67,13 +70,32 @@ def forces_of_openmm(model: Path, atoms: ase.Atoms) -> np.ndarray:
     for mass in atoms.get_masses():
         system.addParticle(mass)
     system.setDefaultPeriodicBoxVectors(*(atoms.cell.array / 10.0))
-    system.addForce(LESForce(str(model), atoms.get_chemical_symbols(), True, "cuda", solver="mesh", accuracy=1e-6))
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    system.addForce(LESForce(str(model), atoms.get_chemical_symbols(), True, device, solver="mesh", accuracy=1e-6))
+    integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.0002)
+    properties = {"Precision": precision} if precision else {}
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform), properties)
     context.setPositions(atoms.positions / 10.0)
-    forces = context.getState(getForces=True).getForces(asNumpy=True)
-    result: np.ndarray = forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
-    return result / 964.8533212331  # 10 times eV in kJ/mol
+    integrator.step(steps)
+    state = context.getState(positions=True, forces=True)
+    atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    forces: np.ndarray = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+    return forces / 964.8533212331  # 10 times eV in kJ/mol
+
+
+def check_openmm_on_the_device(model: Path, atoms: ase.Atoms) -> None:
+    """The CUDA platform with its own kernels, before and after steps in which OpenMM sorts its atoms."""
+    import openmm
+
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if "CUDA" not in names:
+        print("OpenMM has no CUDA platform here (`pip install 'openmm[cuda13]'`): its kernels are not checked")
+        return
+    for precision in ("single", "mixed", "double"):
+        for steps in (0, 500):
+            moved = atoms.copy()
+            got = forces_of_openmm(model, moved, "CUDA", precision=precision, steps=steps)
+            expected = forces_of_openmm(model, moved, "Reference", device="cpu")
+            compare(f"OpenMM on CUDA, {precision} precision, {steps} steps", got, expected)
 
 
 def main() -> None:
@@ -82,7 +104,8 @@ def main() -> None:
     expected = forces_of_ase(check.model, check.atoms, "cpu")
     compare("ASE", forces_of_ase(check.model, check.atoms, "cuda"), expected)
     compare("LAMMPS", forces_of_lammps(folder, check.model, check.atoms), expected)
-    compare("OpenMM", forces_of_openmm(check.model, check.atoms), expected)
+    compare("OpenMM", forces_of_openmm(check.model, check.atoms.copy(), "Reference"), expected)
+    check_openmm_on_the_device(check.model, check.atoms)
     shutil.rmtree(folder)
 
 

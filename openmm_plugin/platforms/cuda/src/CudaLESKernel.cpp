@@ -69,12 +69,14 @@ void CudaCalcLESForceKernel::makeEngine(const LESForce& force, const les::Engine
                                         const std::vector<std::int32_t>& types) {
     checkDevice(options.device, cu.getDeviceIndex());
     numAtoms = static_cast<std::int64_t>(types.size());
+    les::EngineOptions engineOptions = options;
+    engineOptions.deterministic = cu.getPlatformData().deterministicForces;
     check(cuDevicePrimaryCtxRetain(&primary, cu.getDevice()), "use the primary context of the device");
     {
         const Primary current(*this);
         allocate(types);
         engine = withOpenMMErrors([&] {
-            return std::make_unique<les::DeviceEngine>(force.getModel(), options, cu.getDeviceIndex(), stream);
+            return std::make_unique<les::DeviceEngine>(force.getModel(), engineOptions, cu.getDeviceIndex(), stream);
         });
     }
     const ContextSelector selector(cu);
