@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--equilibration", type=float, default=3.0, help="ps left out of the means")
     parser.add_argument("--block", type=float, default=4.0, help="ps of one block of the error estimate")
     parser.add_argument("--temperature", type=float, default=450.0, help="K")
-    parser.add_argument("--pressure", type=float, default=5000.0, help="bar")
+    parser.add_argument("--pressure", type=float, default=2000.0, help="bar")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="the table only")
     options = parser.parse_args()
