@@ -39,7 +39,10 @@ struct Water {
             double u[2][3];
             for (auto& v : u) {
                 double length = 0.0;
-                for (double& x : v) length += (x = normal(engine)) * x;
+                for (double& x : v) {
+                    x = normal(engine);
+                    length += x * x;
+                }
                 for (double& x : v) x *= 0.97 / std::sqrt(length);
             }
             const double r[3] = {spacing * (m % edge), spacing * (m / edge % edge), spacing * (m / edge / edge)};

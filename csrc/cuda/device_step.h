@@ -57,6 +57,7 @@ public:
 
     /// Everything of one domain: forces, energies, charges and potentials.
     void compute(const StepAtoms& atoms) {
+        set_mesh(atoms);
         forward(atoms);
         neutralize(atoms.n_owned);
         long_range(atoms);
@@ -170,26 +171,30 @@ private:
         }
     }
 
-    void sum_on_mesh(const StepAtoms& atoms) {
-        const bool first = mesh_calls_++ == 0;
+    /// Before the network, which takes as much memory as is left.
+    void set_mesh(const StepAtoms& atoms) {
+        if (!mesh_ || !atoms.periodic || atoms.n_owned == 0) return;
+        check_cell(atoms.cell);
         mesh_->set_cell(atoms.cell, atoms.n_owned);
-        if (!first && metadata_.long_range->k_cutoff && !options_.long_range.freeze_k_set && !warned_of_cell_ &&
-            atoms.cell != first_mesh_cell_) {
+        if (!has_mesh_) {
+            first_cell_ = atoms.cell;
+            has_mesh_ = true;
+            warn_of_error(mesh_->report());
+        } else if (metadata_.long_range->k_cutoff && !options_.long_range.freeze_k_set && !warned_of_cell_ &&
+                   atoms.cell != first_cell_) {
             warned_of_cell_ = true;
             warnings_.emplace_back(warning_of_moving_k_set);
         }
-        if (first) {
-            first_mesh_cell_ = atoms.cell;
-            warn_of_error(mesh_->report());
-        }
+    }
+
+    void sum_on_mesh(const StepAtoms& atoms) {
         mesh_->compute(atoms.positions, network_.latent_charges(), atoms.n_owned);
         potentials_ = mesh_->potentials();
         long_range_forces_ = mesh_->forces();
         long_range_summary_ = reinterpret_cast<const Summary*>(mesh_->summary());
     }
-    int mesh_calls_ = 0;
-    bool warned_of_cell_ = false;
-    Matrix3 first_mesh_cell_{};
+    bool has_mesh_ = false, warned_of_cell_ = false;
+    Matrix3 first_cell_{};
 
     void warn_of_error(const MeshReport& report) {
         if (report.estimated_error <= 0.7 * report.asked_accuracy) return;

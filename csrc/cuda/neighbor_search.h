@@ -63,6 +63,9 @@ public:
         check(state);
         const bool candidates_fit = state.most_candidates <= capacity_, edges_fit = state.most_edges <= rows_.slots;
         search_ = !candidates_fit;
+        // rows as long as that of the atom with most neighbours: empty slots cost as much as edges
+        const std::int32_t wanted = (state.most_edges + 2 + 3) / 4 * 4;
+        if (!edges_fit || (candidates_fit && wanted + 8 <= rows_.slots)) next_slots_ = wanted;
         if (candidates_fit && edges_fit) return true;
         backend_.wait();
         ++n_enlarged_;
@@ -70,8 +73,6 @@ public:
         if (capacity_ >= no_slot)
             throw Error("an atom has " + std::to_string(state.most_candidates) +
                         " neighbours, more than a GPU takes; check the structure");
-        // rows are as long as that of the atom with most neighbours: empty slots cost as much as edges
-        if (!edges_fit) rows_.slots = (state.most_edges + 2 + 3) / 4 * 4;
         return false;
     }
 
@@ -89,7 +90,7 @@ private:
     std::int32_t n_types_;
     bool search_ = true;  // whatever the device says
     StepAtoms atoms_;     // of the last call
-    std::int32_t capacity_ = 0, n_searches_ = 0;
+    std::int32_t capacity_ = 0, next_slots_ = 0, n_searches_ = 0;
     int n_enlarged_ = 0;
     CellGrid grid_{};
     NeighborArrays list_{};
@@ -113,7 +114,7 @@ private:
         const std::int64_t n = atoms.n_atoms, room = n + n / 16;
         if (capacity_ == 0) {
             capacity_ = expected_neighbours(atoms.cell, atoms.periodic, cutoff_ + skin_, n);
-            rows_.slots = (expected_neighbours(atoms.cell, atoms.periodic, cutoff_, n) + 3) / 4 * 4;
+            next_slots_ = (expected_neighbours(atoms.cell, atoms.periodic, cutoff_, n) + 3) / 4 * 4;
         }
         if (resized) {
             backend_.wait();
@@ -138,6 +139,7 @@ private:
         candidates_.reserve(capacity_ * n);
         reverse_.reserve(capacity_ * n);
         slots_.reserve(capacity_ * n);
+        rows_.slots = next_slots_;
         neighbours_.reserve(rows_.slots * n_owned);
         vectors_.reserve(3 * rows_.slots * n_owned);
         list_ = {static_cast<std::int32_t>(n),

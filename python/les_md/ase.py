@@ -32,7 +32,7 @@ class LESCalculator(Calculator):
 
     Args:
         model: exported file (`les-export model.pt`).
-        device: "cpu", or "cuda" with a CUDA build of torch.
+        device: "cpu", or "cuda" or "cuda:N" with a CUDA build of torch, see docs/gpu.md.
         threads: threads of the engine; None leaves torch's setting.
         total_charge: e, for models trained with neutrality; None takes the model's own.
         field: external electric field (3,), V/angstrom; part of energy, forces and stress, or forces alone where a

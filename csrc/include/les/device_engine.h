@@ -36,7 +36,8 @@ static_assert(sizeof(DeviceSummary) == 12 * sizeof(double), "hosts read it as 12
 class DeviceEngine {
 public:
     /// `device_index` counts CUDA devices from 0; `stream` is a cudaStream_t of that device, null for the default
-    /// stream. `options.device` and `options.threads` are not read. Throws les::Error, one sentence, for a build
+    /// stream; it must outlive the engine, and the device's primary context be current. `options.device`, `threads` and
+    /// `graph_memory` are not read. Throws les::Error, one sentence, for a build
     /// without CUDA, a device, model or option that cannot be used.
     DeviceEngine(const ModelFile& file, const EngineOptions& options, int device_index, void* stream);
     ~DeviceEngine();
