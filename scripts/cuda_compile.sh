@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the CUDA kernels and the programs that use them and links them; needs no GPU. nvcc comes from CUDACXX, PATH or
+# Compiles the CUDA kernels, the programs that use them and the kernels of OpenMM's CUDA platform, and links them; needs no
+# GPU. nvcc comes from CUDACXX, PATH or
 # /usr/local/cuda, else from the PyPI packages of the CUDA toolkit, as does a cuFFT that the toolkit lacks.
 # Usage: scripts/cuda_compile.sh [architectures], for instance "80;90"; "all" (80 86 89 90 100 120) is the default and
 # "native" is the GPU at hand. Environment: PYTHON (of the environment with les_md), CUDACXX, JOBS (architectures at once).
@@ -49,4 +50,28 @@ export PATH="$bin:$PATH"
 folder="$build/${architectures//;/_}"
 cmake -S csrc/cuda -B "$folder" "${options[@]}"
 cmake --build "$folder"
-echo "cuda_compile: libles_cuda.so, mesh_times and check_device are in $folder"
+echo "cuda_compile: libles_cuda.so, libles_device.so, mesh_times, step_times, check_device and check_step are in $folder"
+
+# OpenMM's CUDA platform: its libraries come from PyPI to see that every name exists; that of the driver is not needed
+openmm="$("$python" -c 'import openmm; print(openmm.__version__)' 2>/dev/null || true)"
+if [ -z "$openmm" ]; then
+    echo "cuda_compile: OpenMM is not installed for \`$python\`: its plugin is left out"
+    exit 0
+fi
+libraries="$packages/OpenMM.libs/lib/plugins"
+[ -e "$libraries/libOpenMMCUDA.so" ] || from_pypi "OpenMM-CUDA-13==$openmm"
+plugin="$build/openmm"
+# the kernels go to OpenMM as text; here they are compiled with the words of its dialect
+mkdir -p "$plugin"
+for precision in SINGLE MIXED DOUBLE; do
+    "$nvcc" -ptx -std=c++17 -arch=compute_80 -I. -include tests/cuda/openmm_dialect.h -D "USE_${precision}_PRECISION" \
+        -DNUM_PARTICLES=61 -DPADDED_NUM_PARTICLES=64 -DANGSTROM_PER_NM=10.0 -Werror all-warnings \
+        -o "$plugin/les_force_$precision.ptx" openmm_plugin/platforms/common/kernels/les_force.cu
+done
+cmake -S openmm_plugin/platforms/cuda -B "$plugin" -DLES_CUDA_INCLUDE="$toolkit/include" \
+    -DLES_OPENMM_CUDA_LIBRARY="$libraries/libOpenMMCUDA.so" \
+    -DOPENMM_DIR="$("$python" -c 'import openmm, os; print(os.path.join(openmm.__path__[0], "..", "OpenMM.libs"))')" \
+    -DCMAKE_PREFIX_PATH="$("$python" -c 'from les_md.utils import cmake_prefix_path; print(cmake_prefix_path)')"
+cmake --build "$plugin"
+"$python" scripts/undefined_symbols.py "$plugin/libOpenMMLESCUDA.so" "$libraries/libOpenMMCUDA.so"
+echo "cuda_compile: libOpenMMLESCUDA.so is in $plugin"

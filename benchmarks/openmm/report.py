@@ -59,6 +59,18 @@ def overhead_table(results: dict[str, Any]) -> str:
     return table(head, lines)
 
 
+def block_table(results: dict[str, Any]) -> str:
+    """Medians of the step time in ten successive blocks of each run, and of its processor time; milliseconds."""
+    rows, lines = rows_of(results), []
+    for route, of_size in rows.items():
+        for n, row in of_size.items() if route != "none" else []:
+            for name, key in (("wall", "blocks"), ("processor", "processor_blocks")):
+                label = f"{results['labels'][route]}, {n} atoms, {row['steps']} steps, {name}"
+                lines.append([label, *(f"{1e3 * block:.2f}" for block in row[key])])
+    longest = max((len(line) for line in lines), default=1)
+    return table(["block", *map(str, range(1, longest))], [line + [""] * (longest - len(line)) for line in lines])
+
+
 def notes(results: dict[str, Any]) -> str:
     """Routes that did not run, and measurements that other programs may have disturbed."""
     lines = []
@@ -98,6 +110,8 @@ def write_report(results: dict[str, Any], folder: Path) -> None:
         overhead_table(results),
         "## Last steps over first steps\n",
         route_table(results, lambda row, les, n: f"{row['last'] / row['first']:.2f} ({row['steps']} steps)", ("none",)),
+        "## Milliseconds per step in successive tenths of a run\n",
+        block_table(results),
         "## Peak memory of the process, MB\n",
         route_table(results, lambda row, les, n: f"{row['memory'] / 2**20:.0f}"),
         "## Largest force difference from LESForce, over the largest force\n",

@@ -2,6 +2,7 @@
 
     python benchmarks/openmm/run.py              # 10^3 to 10^5 atoms
     python benchmarks/openmm/run.py --quick      # 300 and 10^3 atoms, minutes
+    python benchmarks/openmm/run.py --sizes 300 --rounds 1 --steps 20000   # does a step slow down in a long run?
 
 Every (route, size, round) is a fresh process on the same cores; the routes take turns, so that a slow spell of the
 machine meets all of them. TorchForce takes part if its environment exists (`make test-openmm-torch` makes it).
@@ -103,6 +104,7 @@ class Benchmark:
             "accuracy": self.options.accuracy,
             "time_step": self.options.time_step,
             "seconds": self.options.seconds,
+            "steps": self.options.steps,
             "warm_up": 6 if route == "torchforce" else 2,
             "memory": 0.9 * memory_available(),
             "forces": str(self.folder / f"forces-{size['atoms']}-{route}.npy"),
@@ -174,6 +176,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="measured in each round, three steps at least")
+    parser.add_argument("--steps", type=int, default=0, help="measured in each round, instead of --seconds")
     parser.add_argument("--time-step", type=float, default=0.5, help="fs")
     parser.add_argument("--accuracy", type=float, default=1e-4, help="of the mesh, where a route has one")
     parser.add_argument("--longest-step", type=float, default=60.0, help="seconds; slower routes skip larger sizes")

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+BLOCKS = 10  # of successive steps, whose medians show whether a route slows down
+
 
 def confine(cores: list[int], memory: float) -> None:
     """Pins this process to `cores` and to `memory` bytes; before any library with threads is loaded."""
@@ -28,6 +30,13 @@ def busy_seconds() -> float:
     """Time that all processors of the machine have spent on programs so far."""
     words = Path("/proc/stat").read_text().splitlines()[0].split()
     return sum(int(word) for word in words[1:4]) / os.sysconf("SC_CLK_TCK")
+
+
+def goes_on(task: dict[str, Any], seconds: list[float]) -> bool:
+    """Whether a run with steps of `seconds` so far needs more: the steps or the time asked for, and three at least."""
+    if task["steps"]:
+        return len(seconds) < max(3, task["steps"])
+    return len(seconds) < 3 or (sum(seconds) < task["seconds"] and len(seconds) < 2000)
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
@@ -59,22 +68,26 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     integrator.step(task["warm_up"])  # TorchScript compiles in its first calls
     stages = force.getStageTimes(context) if force else {}
     seconds: list[float] = []
+    processors: list[float] = []  # of each step, as `seconds`; less disturbed by other programs
     busy, processor, start = busy_seconds() - time.process_time(), time.process_time(), time.perf_counter()
-    while len(seconds) < 3 or (sum(seconds) < task["seconds"] and len(seconds) < 2000):
-        before = time.perf_counter()
+    while goes_on(task, seconds):
+        before, before_processor = time.perf_counter(), time.process_time()
         integrator.step(1)
         seconds.append(time.perf_counter() - before)
+        processors.append(time.process_time() - before_processor)
     elapsed, processor = time.perf_counter() - start, time.process_time() - processor
     others = (busy_seconds() - time.process_time() - busy) / elapsed
     if force:
         stages = {name: (value - stages[name]) / len(seconds) for name, value in force.getStageTimes(context).items()}
-    tenth = max(1, len(seconds) // 10)
+    tenth = max(1, len(seconds) // BLOCKS)
     return {
         "seconds": float(np.mean(seconds)),
         "processor": processor / len(seconds),
         "first": float(np.median(seconds[:tenth])),
         "last": float(np.median(seconds[-tenth:])),
         "steps": len(seconds),
+        "blocks": [float(np.median(block)) for block in np.array_split(seconds, BLOCKS) if len(block)],
+        "processor_blocks": [float(np.median(block)) for block in np.array_split(processors, BLOCKS) if len(block)],
         "stages": stages,
         "others": others,
         "energy": energy,

@@ -45,6 +45,7 @@ __device__ __forceinline__ void atomic_add(T* to, T value) {
     atomicAdd(to, value);
 }
 __device__ __forceinline__ std::int32_t atomic_next(std::int32_t* counter) { return atomicAdd(counter, 1); }
+__device__ __forceinline__ void atomic_most(std::int32_t* most, std::int32_t value) { atomicMax(most, value); }
 
 #else
 
@@ -71,8 +72,19 @@ inline void atomic_add(T* to, T value) {
     *to += value;
 }
 inline std::int32_t atomic_next(std::int32_t* counter) { return (*counter)++; }
+inline void atomic_most(std::int32_t* most, std::int32_t value) { *most = *most < value ? value : *most; }
 
 #endif
+
+/// Calls item(i, thread) for the share of the block in 0 ... n - 1.
+template <int n_threads, class Item>
+LES_DEVICE void each_item(const Block<n_threads>& block, std::int64_t n, const Item& item) {
+    const std::int64_t first = static_cast<std::int64_t>(block.index) * n_threads;
+    const std::int64_t stride = static_cast<std::int64_t>(block.count) * n_threads;
+    block.each([&](int thread) {
+        for (std::int64_t i = first + thread; i < n; i += stride) item(i, thread);
+    });
+}
 
 /// Parts that a sum over threads is divided into.
 LES_CONSTEXPR int sum_parts(int n_sums, int n_threads) { return 8 * n_sums <= n_threads ? 8 : 4; }

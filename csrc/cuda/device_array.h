@@ -35,7 +35,7 @@ public:
         if (size <= size_) return;
         release();
         check(cudaMalloc(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(size) * sizeof(T)),
-              "memory for the mesh");
+              "memory of the GPU");
         size_ = size;
     }
     void release() {

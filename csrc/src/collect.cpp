@@ -63,6 +63,26 @@ void collect_forces_and_virial(const System& system, const Edges& edges, const s
     }
 }
 
+void collect_device_results(const std::vector<double>& latent_charges, const LongRangeResult& long_range,
+                            Results& results) {
+    results.short_range_energy = 0.0;
+    for (const double energy : results.node_energies) results.short_range_energy += energy;
+    results.long_range_energy = long_range.energy;
+    results.latent_charges = latent_charges;
+    results.potentials = long_range.potentials;
+    for (std::size_t n = 0; n < long_range.forces.size(); ++n) results.forces[n] += long_range.forces[n];
+    for (std::size_t a = 0; a < 3; ++a) {
+        for (std::size_t b = 0; b < 3; ++b)
+            results.virial[a][b] += 0.5 * (long_range.virial[a][b] + long_range.virial[b][a]);
+    }
+    // what is never on a device
+    results.field_energy = results.embedding_energy = 0.0;
+    results.polarization_current = {};
+    for (auto* rows : {&results.external_potentials, &results.external_forces, &results.atom_virials,
+                       &results.born_charges, &results.field_energies})
+        rows->clear();
+}
+
 namespace {
 
 /// W_i += W_lr sum_c q_ic^2 / sum_jc q_jc^2 with the sums over all domains.

@@ -17,6 +17,11 @@ void collect_energies_and_charges(const Network& network, const std::vector<doub
                                   const LongRangeResult& long_range, const EmbeddingResult& embedding,
                                   const PolarizationResult& polar, Results& results);
 
+/// Of a domain whose network is on a device: `results` has the energies of the atoms, and forces and virial of the
+/// edges.
+void collect_device_results(const std::vector<double>& latent_charges, const LongRangeResult& long_range,
+                            Results& results);
+
 /// `edge_gradients` (n_edges, 3) is dE/d(edge vector) of all that goes through the network.
 void collect_forces_and_virial(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
                                const LongRangeResult& long_range, const EmbeddingResult& embedding,

@@ -2,47 +2,20 @@
 // is called and differentiated is in network_stages.
 #include "les/network.h"
 
-#include <dlfcn.h>
 #include <malloc.h>
 #include <torch/script.h>
-#include <torch/version.h>
 
 #include <algorithm>
-#include <sstream>
 #include <utility>
 
-#include "les/error.h"
 #include "les/fields.h"
 #include "network_blocks.h"
 #include "network_stages.h"
+#include "torch_module.h"
 
 namespace les {
 
 namespace {
-
-torch::Device usable_device(const std::string& name) {
-    if (name != "cpu" && name != "cuda" && name.rfind("cuda:", 0) != 0) {
-        throw Error("`device` must be cpu, cuda or cuda:N, got " + name);
-    }
-    if (name != "cpu") {
-        // hosts that start without Python have not loaded torch's CUDA part yet
-        if (!at::hasCUDA()) dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
-        if (!at::hasCUDA()) {
-            throw Error(
-                "device " + name +
-                " was asked for, but this build of torch has no CUDA; use device cpu or install a CUDA build of torch");
-        }
-    }
-    return torch::Device(name);
-}
-
-/// One sentence with the first line of what torch says.
-Error not_loaded(const ModelFile& file, const std::string& device, const std::string& reason) {
-    const std::size_t start = std::min(reason.find_first_not_of(" \n"), reason.size());
-    return Error("model file " + file.name() + ", made with torch " + file.metadata().torch_version +
-                 ", cannot be loaded on " + device + " by torch " TORCH_VERSION "; make it again with this torch by " +
-                 "`les-export model.pt` (" + reason.substr(start, reason.find('\n', start) - start) + ")");
-}
 
 /// Owned atoms evaluated at once: the values in between are some 60 MB.
 constexpr std::int64_t centres_per_block = 768;
@@ -76,7 +49,7 @@ struct Network::Implementation {
 
     Implementation(const ModelFile& file, const torch::Device& on, double graph_memory, bool by_layers)
         : device(on),
-          module(load(file, on)),
+          module(load_module(file, on)),
           n_stages(by_layers ? static_cast<std::size_t>(file.metadata().n_layers) : 1),
           layer_by_layer(by_layers),
           // further layers need the neighbours of neighbours
@@ -162,33 +135,15 @@ struct Network::Implementation {
         }
         if (!keep_graphs) graphs.clear();
     }
-
-    static torch::jit::Module load(const ModelFile& file, const torch::Device& on) {
-        std::istringstream stream(file.bytes());
-        auto loaded = torch::jit::load(stream, on);
-        loaded.eval();
-        for (auto parameter : loaded.parameters()) parameter.set_requires_grad(false);
-        return loaded;
-    }
 };
 
-Network::Network(const ModelFile& file, const std::string& device, double graph_memory, bool layer_by_layer) {
-    const torch::Device usable = usable_device(device);
-    try {
-        implementation_ = std::make_unique<Implementation>(file, usable, graph_memory, layer_by_layer);
-    } catch (const c10::Error& error) {
-        throw not_loaded(file, device, error.what_without_backtrace());
-    } catch (const std::exception& error) {  // TorchScript of an operator this torch does not have
-        throw not_loaded(file, device, error.what());
-    }
-}
+Network::Network(const ModelFile& file, const std::string& device, double graph_memory, bool layer_by_layer)
+    : implementation_(std::make_unique<Implementation>(file, usable_device(device), graph_memory, layer_by_layer)) {}
 Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 
 void Network::set_state(double total_charge, double spin) {
-    const auto entry = implementation_->module.find_method("set_state");
-    if (!entry) throw Error("the model file has inputs of the whole system but no entry `set_state`; export it again");
-    (*entry)({total_charge, spin});
+    les::set_state(implementation_->module, total_charge, spin);
 }
 
 void Network::forward(const System& system, const Edges& edges, Communicator& communicator) {

@@ -59,6 +59,15 @@ const PolarizationResult& Polarization::compute(const System& system, const Edge
     return result_;
 }
 
+std::array<double, 3> Polarization::moments(const System& system, const std::vector<double>& charges,
+                                            const std::vector<double>& transfer_dipoles) {
+    result_.polarization = {};
+    if (channels_ == 0 || !is_defined(system)) return result_.polarization;
+    set_fixed_charges(system, charges);
+    add_moments(system, transfer_dipoles);
+    return result_.polarization;
+}
+
 /// Charges that move with their atoms: the constant ones of charge transfers, else those of this moment.
 void Polarization::set_fixed_charges(const System& system, const std::vector<double>& charges) {
     const auto n_local = static_cast<std::size_t>(system.n_local);

@@ -35,6 +35,10 @@ public:
     const PolarizationResult& compute(const System& system, const Edges& edges, const std::vector<double>& charges,
                                       Network& network, Charges& charge_exchange, Communicator& communicator);
 
+    /// The polarization alone, where it is defined, else 0. `transfer_dipoles` as of Network.
+    std::array<double, 3> moments(const System& system, const std::vector<double>& charges,
+                                  const std::vector<double>& transfer_dipoles);
+
     /// Whether the polarization of `system` is defined, so that a field has an energy.
     bool is_defined(const System& system) const { return flux_ || !system.periodic; }
 

@@ -32,7 +32,7 @@ class LESCalculator(Calculator):
 
     Args:
         model: exported file (`les-export model.pt`).
-        device: "cpu", or "cuda" with a CUDA build of torch.
+        device: "cpu", or "cuda" or "cuda:N" with a CUDA build of torch, see docs/gpu.md.
         threads: threads of the engine; None leaves torch's setting.
         total_charge: e, for models trained with neutrality or `charge_embedding`; None takes the model's own.
         spin: multiplicity 2S + 1, for models with the spin as input; None takes that of the file, 1 by default.

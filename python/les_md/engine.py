@@ -116,7 +116,7 @@ class Engine:
 
     Args:
         model: path of an exported file, or its bytes.
-        device: "cpu", or "cuda" with a CUDA build of torch.
+        device: "cpu", or "cuda" or "cuda:N" with a CUDA build of torch, see docs/gpu.md.
         threads: threads of network and sums; None leaves torch's setting.
         total_charge: e, for models trained with neutrality or `charge_embedding`; None takes the model's own.
         skin: angstrom; the neighbour list is searched anew when an atom has moved more than half of it.

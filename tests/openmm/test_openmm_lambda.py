@@ -6,7 +6,7 @@ import numpy as np
 import openmm
 import pytest
 from openmm import unit
-from openmm_systems import energy_of, evaluate, make_context, waters
+from openmm_systems import KILOJOULE_PER_MOLE_PER_EV, energy_of, evaluate, make_context, waters
 
 from les_md.errors import LESError
 from les_md.openmm import LESForce
@@ -47,7 +47,7 @@ def test_default_and_name(model_file, platform):
     assert energy_of(context) == pytest.approx(energies[0] + 0.25 * energies[1], rel=1e-12)
 
 
-def test_derivative_is_the_energy_of_the_model(model_file):
+def test_derivative_is_the_energy_of_the_model(model_file, platform):
     atoms = waters(periodic=True)
     symbols = atoms.get_chemical_symbols()
     force = LESForce(model_file(), symbols)
@@ -60,35 +60,66 @@ def test_derivative_is_the_energy_of_the_model(model_file):
     bond.addEnergyParameterDerivative("LESForceLambda")
     bond.addBond(0, 1)
     length = atoms.get_distance(0, 1) * 0.1
-    for platform in ("Reference", "CPU"):
-        context = make_context(atoms, force.__copy__(), bond.__copy__(), platform=platform)
-        energies = []
-        for value in (0.9, 1.1):
-            context.setParameter("LESForceLambda", value)
-            energies.append(context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
-        difference = (energies[1] - energies[0]) / 0.2
-        for _ in range(2):
-            assert derivatives_of(context)["LESForceLambda"] == pytest.approx(difference, rel=1e-9)
-        assert derivatives_of(context, groups=0b01)["LESForceLambda"] == pytest.approx(length, rel=1e-6)
-        without_bond = derivatives_of(context, groups=0b10)["LESForceLambda"]
-        assert without_bond == pytest.approx(difference - length, rel=1e-9)
+    context = make_context(atoms, force, bond, platform=platform)
+    energies = []
+    for value in (0.9, 1.1):
+        context.setParameter("LESForceLambda", value)
+        energies.append(context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
+    difference = (energies[1] - energies[0]) / 0.2
+    for _ in range(2):
+        assert derivatives_of(context)["LESForceLambda"] == pytest.approx(difference, rel=1e-9)
+    assert derivatives_of(context, groups=0b01)["LESForceLambda"] == pytest.approx(length, rel=1e-6)
+    without_bond = derivatives_of(context, groups=0b10)["LESForceLambda"]
+    assert without_bond == pytest.approx(difference - length, rel=1e-9)
 
 
-def test_custom_integrator_sees_the_derivative(model_file):
+def test_derivatives_leave_energy_and_forces_alone(model_file, platform):
+    atoms = waters(periodic=True)
+    symbols = atoms.get_chemical_symbols()
+    expected = make_context(atoms, LESForce(model_file(), symbols), platform=platform)
+    force = LESForce(model_file(), symbols)
+    force.addEnergyParameterDerivative("LESForceLambda")
+    force.addEnergyParameterDerivative("LESForceFieldY")
+    context = make_context(atoms, force, platform=platform)
+    for value in (1.0, 0.1, 1.0 / 3.0):
+        for one in (expected, context):
+            one.setParameter("LESForceLambda", value)
+            one.setPositions(atoms.positions * 0.1 * value)
+        energies = derivatives_of(context)["LESForceLambda"]
+        assert energies == pytest.approx(energy_of(expected) / value * KILOJOULE_PER_MOLE_PER_EV, rel=1e-12)
+        assert energy_of(context) == energy_of(expected)
+        np.testing.assert_array_equal(evaluate(context).forces, evaluate(expected).forces)
+    assert context.getMolecules() == expected.getMolecules()
+
+
+def test_derivative_follows_the_atoms(model_file, platform):
+    """In a run, where GPU platforms put atoms into an order of their own."""
+    atoms = waters(periodic=True)
+    force = LESForce(model_file(), atoms.get_chemical_symbols())
+    force.addEnergyParameterDerivative("LESForceLambda")
+    force.setDefaultLambda(0.5)
+    integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.0005)
+    context = make_context(atoms, force, integrator=integrator, platform=platform)
+    for _ in range(5):
+        integrator.step(60)
+        slope = derivatives_of(context)["LESForceLambda"] / KILOJOULE_PER_MOLE_PER_EV
+        assert slope == pytest.approx(2.0 * energy_of(context), rel=1e-9)
+
+
+def test_custom_integrator_sees_the_derivative(model_file, platform):
     atoms = waters(periodic=True)
     force = LESForce(model_file(), atoms.get_chemical_symbols())
     force.addEnergyParameterDerivative("LESForceLambda")
     integrator = openmm.CustomIntegrator(0.001)
     integrator.addGlobalVariable("slope", 0.0)
     integrator.addComputeGlobal("slope", "deriv(energy, LESForceLambda)")
-    context = make_context(atoms, force, integrator=integrator)
+    context = make_context(atoms, force, integrator=integrator, platform=platform)
     integrator.step(1)
     energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
     assert integrator.getGlobalVariableByName("slope") == pytest.approx(energy, rel=1e-12)
 
 
 def test_collective_variable_force_gives_the_derivative(model_file, platform):
-    """The way to it on platforms whose own derivative a CustomCPPForceImpl cannot reach."""
     atoms = waters(periodic=True)
     symbols = atoms.get_chemical_symbols()
     expected = energy_of(make_context(atoms, LESForce(model_file(), symbols), platform=platform))
@@ -101,20 +132,6 @@ def test_collective_variable_force_gives_the_derivative(model_file, platform):
     slope = derivatives_of(context)["coupling"]
     energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
     assert slope == pytest.approx(2.0 * energy, rel=1e-6)
-
-
-def test_platforms_with_the_derivative(model_file, platform):
-    atoms = waters(periodic=True)
-    force = LESForce(model_file(), atoms.get_chemical_symbols())
-    force.addEnergyParameterDerivative("LESForceLambda")
-    if platform in ("Reference", "CPU"):
-        context = make_context(atoms, force, platform=platform)
-        energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        assert derivatives_of(context)["LESForceLambda"] == pytest.approx(energy, rel=1e-12)
-    else:
-        message = f"available on the platforms Reference and CPU, got {platform}; put the force into a CustomCVForce"
-        with pytest.raises(openmm.OpenMMException, match=message):
-            make_context(atoms, force, platform=platform)
 
 
 def test_derivative_of_another_parameter(model_file):

@@ -15,7 +15,9 @@
 namespace les {
 
 struct EngineOptions {
-    std::string device = "cpu";  ///< "cpu"; "cuda" needs a build with CUDA
+    /// "cpu"; "cuda" or "cuda:N": the whole evaluation where this library was built with CUDA, else the network alone
+    /// if torch has CUDA. The number is that of device_index_of.
+    std::string device = "cpu";
     std::optional<int> threads;  ///< threads of the network and the sums; none: leave torch's setting
     /// e, for models that neutralize, instead of their own, and for models that take it as input
     std::optional<double> total_charge;
@@ -25,13 +27,15 @@ struct EngineOptions {
     double skin = 0.5;            ///< angstrom, reuse of the engine's own neighbour list
     LongRangeOptions long_range;  ///< solver of periodic systems
     std::optional<double> spin;   ///< multiplicity 2S + 1, for models that take it as input
+    /// On a GPU: every bit of the result is the same whenever the input is. On the CPU it is so anyway.
+    bool deterministic = false;
 };
 
 /// Where the time of the evaluations since the last reset went, seconds of this domain.
 struct StageTimes {
     double neighbours = 0.0;  ///< edges from the host's neighbour list, or the engine's own search
-    double network_forward = 0.0, network_backward = 0.0;
-    double long_range = 0.0;     ///< charges to potentials and explicit forces
+    double network_forward = 0.0, network_backward = 0.0;  ///< all stages that a GPU has had in a row are in the former
+    double long_range = 0.0;                               ///< charges to potentials and explicit forces
     double communication = 0.0;  ///< between domains, with the waiting for others; in none of the other stages
 };
 

@@ -148,8 +148,7 @@ public:
 
     /**
      * Asks for the derivative of the energy in a global parameter of this force, for
-     * State::getEnergyParameterDerivatives(). CustomCPPForceImpl has no way to hand it to a GPU, so a Context on
-     * another platform than Reference and CPU refuses it; CustomCVForce gives the derivative there.
+     * State::getEnergyParameterDerivatives().
      */
     void addEnergyParameterDerivative(const std::string& name);
     int getNumEnergyParameterDerivatives() const { return static_cast<int>(energyParameterDerivatives.size()); }

@@ -166,6 +166,7 @@ Vec3 LESForce::getPolarization(Context& context) const {
             "LESForce: the polarization of a periodic system needs a model trained with `charge_flux`; "
             "the polarization current and Born charges are defined for this one");
     }
+    getImpl(context).refuseOnDevice("the polarization");
     return vectorOf(getImpl(context).evaluateAtPresentState(getContextImpl(context)).polarization) /
            units::angstromPerNm;
 }

@@ -1,5 +1,5 @@
 // One evaluation through the engine for every platform: OpenMM's CustomCPPForceImpl hands positions in double precision
-// and takes forces back, so there is no platform code here.
+// and takes forces back, so there is no platform code here. A platform with a CalcLESForceKernel gets that instead.
 #include "internal/LESForceImpl.h"
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "internal/LESErrors.h"
+#include "internal/LESKernels.h"
 #include "internal/LESUnits.h"
 #include "internal/PythonLock.h"
 #include "openmm/MonteCarloAnisotropicBarostat.h"
@@ -60,7 +61,19 @@ ReferencePlatform::PlatformData* referenceData(ContextImpl& context) {
     return reinterpret_cast<ReferencePlatform::PlatformData*>(context.getPlatformData());
 }
 
+bool isFieldName(const std::string& name) {
+    const auto& names = LESForce::getElectricFieldNames();
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 }  // namespace
+
+const std::string& CalcLESForceKernel::Name() {
+    static const std::string name = "CalcLESForce";
+    return name;
+}
+
+CalcLESForceKernel::~CalcLESForceKernel() = default;
 
 LESForceImpl::LESForceImpl(const LESForce& owner)
     : CustomCPPForceImpl(owner),
@@ -86,10 +99,32 @@ void LESForceImpl::initialize(ContextImpl& context) {
         options.total_charge = owner.getTotalCharge();
         options.spin = owner.getSpin();
         options.long_range = owner.getLongRangeOptions();
-        engine = std::make_unique<les::Engine>(owner.getModel(), options);
+        onDevice = fitsDevice(context);
+        if (onDevice) {
+            kernel = context.getPlatform().createKernel(CalcLESForceKernel::Name(), context);
+            kernel.getAs<CalcLESForceKernel>().initialize(owner, options, particles, types);
+        } else {
+            engine = std::make_unique<les::Engine>(owner.getModel(), options);
+        }
     });
-    CustomCPPForceImpl::initialize(context);
+    if (!onDevice) CustomCPPForceImpl::initialize(context);
+    if (!onDevice && owner.getNumEnergyParameterDerivatives() > 0) {
+        std::vector<std::string> names;
+        for (int i = 0; i < owner.getNumEnergyParameterDerivatives(); ++i)
+            names.push_back(owner.getEnergyParameterDerivativeName(i));
+        parameterDerivatives = std::make_unique<ParameterDerivatives>(names, owner.getForceGroup(), particles.front());
+        parameterDerivatives->initialize(context);
+    }
     declareMolecules(context);
+}
+
+/// Whether the platform has a kernel for this force: not for what the engine does on the host alone.
+bool LESForceImpl::fitsDevice(ContextImpl& context) const {
+    for (int i = 0; i < owner.getNumEnergyParameterDerivatives(); ++i) {
+        if (isFieldName(owner.getEnergyParameterDerivativeName(i))) return false;
+    }
+    return owner.getDevice().rfind("cuda", 0) == 0 && externals.empty() && !particles.empty() &&
+           context.getPlatform().supportsKernels({CalcLESForceKernel::Name()});
 }
 
 /// The indices of the particles of the model, all of the System unless some were named.
@@ -151,11 +186,6 @@ void LESForceImpl::checkSettings(ContextImpl& context) const {
                               std::to_string(numParticles) + "), got " + std::to_string(first) + " and " +
                               std::to_string(second));
     }
-    if (owner.getNumEnergyParameterDerivatives() > 0 && !referenceData(context)) {
-        throw OpenMMException(
-            "LESForce: energy parameter derivatives are available on the platforms Reference and CPU, got " +
-            context.getPlatform().getName() + "; put the force into a CustomCVForce to have them there");
-    }
 }
 
 std::map<std::string, double> LESForceImpl::getDefaultParameters() {
@@ -188,29 +218,59 @@ void LESForceImpl::declareMolecules(ContextImpl& context) {
 }
 
 double LESForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
+    const bool included = (groups & (1 << owner.getForceGroup())) != 0;
+    if (onDevice) return included ? executeOnDevice(context, includeForces, includeEnergy) : 0.0;
     const double energy = CustomCPPForceImpl::calcForcesAndEnergy(context, includeForces, includeEnergy, groups);
-    if (owner.getNumEnergyParameterDerivatives() > 0 && (groups & (1 << owner.getForceGroup())) != 0) {
-        addDerivatives(context);
-    }
+    if (parameterDerivatives && included)
+        parameterDerivatives->add(context, derivatives(context), includeForces, includeEnergy, groups);
     return energy;
 }
 
+/// The kernel adds forces and energy when OpenMM ends its own computation.
+double LESForceImpl::executeOnDevice(ContextImpl& context, bool includeForces, bool includeEnergy) {
+    const double lambda = finiteParameter(context, lambdaName);
+    if (fieldOf(context) != std::array<double, 3>{}) refuseOnDevice("an electric field");
+    const PythonLockRelease release;
+    kernel.getAs<CalcLESForceKernel>().execute(includeForces, includeEnergy, lambda);
+    printLongRange();
+    return 0.0;
+}
+
+void LESForceImpl::refuseOnDevice(const std::string& quantity) const {
+    if (!onDevice) return;
+    throw OpenMMException("LESForce: " + quantity + " is not available with `device` \"" + owner.getDevice() +
+                          "\" on the CUDA platform; use `device` \"cpu\"");
+}
+
+std::string LESForceImpl::longRangeDescription() const {
+    return onDevice ? kernel.getAs<const CalcLESForceKernel>().longRangeDescription()
+                    : engine->long_range_description();
+}
+
+les::StageTimes LESForceImpl::stageTimes() const {
+    refuseOnDevice("the time of stages");
+    return engine->stage_times();
+}
+
 /// dE/d(lambda) = E, dE/d(field) = -lambda * polarization, where the energy has a share of the field.
-void LESForceImpl::addDerivatives(ContextImpl& context) const {
-    auto& derivatives = *referenceData(context)->energyParameterDerivatives;
+std::vector<double> LESForceImpl::derivatives(ContextImpl& context) {
+    const les::Results& present = evaluateAtPresentState(context);
     const auto& fieldNames = LESForce::getElectricFieldNames();
+    std::vector<double> values;
     for (int i = 0; i < owner.getNumEnergyParameterDerivatives(); ++i) {
         const std::string& name = owner.getEnergyParameterDerivativeName(i);
         const auto axis =
             static_cast<std::size_t>(std::find(fieldNames.begin(), fieldNames.end(), name) - fieldNames.begin());
-        derivatives[name] += axis == fieldNames.size() ? results->energy() * units::kJPerMolPerEV
-                                                       : -context.getParameter(lambdaName) *
-                                                             results->polarization[axis] / units::angstromPerNm;
+        values.push_back(axis == fieldNames.size()
+                             ? present.energy() * units::kJPerMolPerEV
+                             : -context.getParameter(lambdaName) * present.polarization[axis] / units::angstromPerNm);
     }
+    return values;
 }
 
 double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>& positions, std::vector<Vec3>& forces) {
     const double lambda = finiteParameter(context, lambdaName);
+    const std::lock_guard<std::mutex> lock(evaluating);
     const les::Results& evaluated = evaluate(context, positions, {});
     std::fill(forces.begin(), forces.end(), Vec3());
     const auto put = [&](const std::vector<int>& indices, const std::vector<double>& rows) {
@@ -225,8 +285,18 @@ double LESForceImpl::computeForce(ContextImpl& context, const std::vector<Vec3>&
 }
 
 const les::Results& LESForceImpl::evaluateAtPresentState(ContextImpl& context, const Wanted& wanted) {
+    if (onDevice) {
+        if (wanted.current) refuseOnDevice("the polarization current");
+        if (wanted.bornCharges) refuseOnDevice("the Born charges");
+        if (fieldOf(context) != std::array<double, 3>{}) refuseOnDevice("an electric field");
+        const PythonLockRelease release;
+        deviceResults = kernel.getAs<CalcLESForceKernel>().results();
+        printLongRange();
+        return deviceResults;
+    }
     std::vector<Vec3> ofParticles;
     context.getPositions(ofParticles);
+    const std::lock_guard<std::mutex> lock(evaluating);
     return evaluate(context, ofParticles, wanted);
 }
 
@@ -303,9 +373,11 @@ const les::Results& LESForceImpl::evaluate(ContextImpl& context, const std::vect
 void LESForceImpl::printLongRange() {
     std::ostringstream lines;
     if (!described && owner.getNumChannels() > 0)
-        lines << "LESForce: long-range energy: " << engine->long_range_description() << '\n';
+        lines << "LESForce: long-range energy: " << longRangeDescription() << '\n';
     described = true;
-    for (const std::string& sentence : engine->take_warnings()) lines << "LESForce: warning: " << sentence << '\n';
+    const std::vector<std::string> warnings =
+        onDevice ? kernel.getAs<CalcLESForceKernel>().takeWarnings() : engine->take_warnings();
+    for (const std::string& sentence : warnings) lines << "LESForce: warning: " << sentence << '\n';
     if (!lines.str().empty()) std::cerr << lines.str() << std::flush;
 }
 

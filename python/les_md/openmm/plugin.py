@@ -5,6 +5,7 @@ OpenMM wraps its own classes with SWIG; `les_md._openmm` reaches the methods of 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -41,9 +42,24 @@ def load_plugin() -> tuple[ModuleType, ModuleType]:
     if not plugin.is_file():
         raise LESError(f"the OpenMM plugin {plugin} does not exist; build les-md again with `pip install .`")
     openmm.Platform.loadPluginLibrary(str(plugin))
+    load_cuda_kernels(openmm, plugin.with_name("libOpenMMLESCUDA.so"))
     import les_md._openmm as _openmm
 
     return openmm, _openmm
+
+
+def load_cuda_kernels(openmm: ModuleType, library: Path) -> None:
+    """Makes the kernels in `library` known to the CUDA platform, if there are both; warns if they cannot be loaded."""
+    platforms = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if not library.is_file() or "CUDA" not in platforms:
+        return
+    try:
+        openmm.Platform.loadPluginLibrary(str(library))
+    except openmm.OpenMMException as error:
+        warnings.warn(
+            f"LESForce goes by way of the host on the CUDA platform, its kernels cannot be loaded: {error}",
+            stacklevel=2,
+        )
 
 
 openmm, _openmm = load_plugin()

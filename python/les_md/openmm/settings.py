@@ -245,8 +245,7 @@ class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
     def addEnergyParameterDerivative(self, name: str) -> None:
         """Asks for the derivative of the energy in the global parameter `name` of this force: lambda or the field.
 
-        `context.getState(parameterDerivatives=True)` has it on the platforms Reference and CPU. On the others a Context
-        refuses it: put the force into an openmm.CustomCVForce to have it there.
+        `context.getState(parameterDerivatives=True)` has it, and `deriv(energy, name)` of an openmm.CustomIntegrator.
         """
         _openmm.add_energy_parameter_derivative(int(self.this), name)
 

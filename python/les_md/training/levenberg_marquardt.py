@@ -18,7 +18,7 @@ from les_md.errors import LESError
 from les_md.forces import evaluate
 from les_md.training.data import Counts, FrameBatches, count
 from les_md.training.loss import error_sums, label_errors, wanted_outputs, weighted_mean
-from les_md.training.settings import LossWeights
+from les_md.training.loss_settings import LossWeights
 from les_md.training.trainer_module import Item, TrainerModule
 
 #: The damping is in units of the mean diagonal element of J J^T; where it starts, and the smallest one.

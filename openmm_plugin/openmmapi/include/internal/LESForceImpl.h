@@ -1,19 +1,22 @@
 // Evaluation of a LESForce in one Context: OpenMM's positions and box to the engine, its results back in OpenMM's
-// units.
+// units. On the CUDA platform a kernel may do this on the device; elsewhere, and where it cannot, it goes by the host.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "LESForce.h"
 #include "internal/LESExport.h"
+#include "internal/ParameterDerivatives.h"
 #include "les/engine.h"
 #include "openmm/HarmonicBondForce.h"
+#include "openmm/Kernel.h"
 #include "openmm/Vec3.h"
 #include "openmm/internal/ContextImpl.h"
 #include "openmm/internal/CustomCPPForceImpl.h"
@@ -52,26 +55,35 @@ public:
     }
     const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context, const Wanted& wanted);
 
-    std::string longRangeDescription() const { return engine->long_range_description(); }
-    les::StageTimes stageTimes() const { return engine->stage_times(); }
+    std::string longRangeDescription() const;
+    les::StageTimes stageTimes() const;
+    /** Throws OpenMMException naming `quantity`, which evaluations on the device do not have. */
+    void refuseOnDevice(const std::string& quantity) const;
 
 private:
     void findParticles(int numParticles);
     void findExternalCharges(const OpenMM::System& system);
     void checkSettings(OpenMM::ContextImpl& context) const;
+    bool fitsDevice(OpenMM::ContextImpl& context) const;
     void declareMolecules(OpenMM::ContextImpl& context);
     void toAtoms(const std::vector<OpenMM::Vec3>& ofParticles, std::vector<double>& ofAtoms) const;
     std::array<double, 3> fieldOf(OpenMM::ContextImpl& context) const;
     void readVelocities(OpenMM::ContextImpl& context, bool wanted);
     const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
                                  const Wanted& wanted);
-    void addDerivatives(OpenMM::ContextImpl& context) const;
+    double executeOnDevice(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy);
+    std::vector<double> derivatives(OpenMM::ContextImpl& context);
     void printLongRange();
 
     const LESForce& owner;
     const bool periodic;
     const std::string lambdaName;
-    std::unique_ptr<les::Engine> engine;
+    std::unique_ptr<les::Engine> engine;                         // null where `kernel` evaluates
+    OpenMM::Kernel kernel;                                       // a CalcLESForceKernel
+    bool onDevice = false;                                       // `kernel` evaluates
+    les::Results deviceResults;                                  // the last that were asked for beside forces
+    std::unique_ptr<ParameterDerivatives> parameterDerivatives;  // if there are any, by the host
+    std::mutex evaluating;                                 // GPU platforms call computeForce() in a thread of their own
     std::unique_ptr<OpenMM::HarmonicBondForce> molecules;  // without energy, see declareMolecules
     std::unique_ptr<OpenMM::HarmonicBondForceImpl> moleculesImpl;
     bool described = false;      // the long-range sum has been printed

@@ -1,0 +1,144 @@
+// Times of whole evaluations on a GPU, positions to forces, for boxes of water of 10^3 atoms and more, with the share
+// of the mesh. Prints a table in Markdown. Needs a model file for H and O (water_model.py writes one of default size).
+//     step_times model.les.pt [largest number of atoms, 1000000]
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cuda/device_array.h"
+#include "cuda/mesh_solver.h"
+#include "les/device_engine.h"
+#include "les/les.h"
+
+namespace {
+
+using les::cuda::check;
+using les::cuda::DeviceArray;
+
+/// Molecules on a cubic lattice at the density of water, turned at random.
+struct Water {
+    les::Matrix3 cell{};
+    std::vector<double> positions;
+    std::vector<std::int32_t> types;
+
+    Water(const les::ModelFile& file, std::int64_t wanted) {
+        const int edge = std::max(4, static_cast<int>(std::lround(std::cbrt(static_cast<double>(wanted) / 3.0))));
+        constexpr double spacing = 3.104;
+        for (std::size_t a = 0; a < 3; ++a) cell[a][a] = spacing * edge;
+        const std::vector<int> of = file.types_of({"O", "H", "H"});
+        std::mt19937 engine(1);
+        std::normal_distribution<double> normal;
+        for (int m = 0; m < edge * edge * edge; ++m) {
+            double u[2][3];
+            for (auto& v : u) {
+                double length = 0.0;
+                for (double& x : v) {
+                    x = normal(engine);
+                    length += x * x;
+                }
+                for (double& x : v) x *= 0.97 / std::sqrt(length);
+            }
+            const double r[3] = {spacing * (m % edge), spacing * (m / edge % edge), spacing * (m / edge / edge)};
+            for (int atom = 0; atom < 3; ++atom) {
+                for (int x = 0; x < 3; ++x)
+                    positions.push_back(r[x] + (atom == 0 ? 0.0 : u[atom - 1][x]) + 0.05 * normal(engine));
+                types.push_back(of[static_cast<std::size_t>(atom)]);
+            }
+        }
+    }
+    std::int64_t n_atoms() const { return static_cast<std::int64_t>(types.size()); }
+};
+
+/// Milliseconds of one call of `run` with its end on the device, the median of several.
+template <class Run>
+double milliseconds(cudaStream_t stream, const Run& run) {
+    for (int i = 0; i < 3; ++i) run();
+    check(cudaStreamSynchronize(stream), "the warm-up");
+    std::vector<double> times;
+    for (int sample = 0; sample < 7; ++sample) {
+        int calls = 0;
+        const auto start = std::chrono::steady_clock::now();
+        double passed = 0.0;
+        while (passed < 0.05) {
+            run();
+            check(cudaStreamSynchronize(stream), "an evaluation");
+            ++calls;
+            passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        }
+        times.push_back(1e3 * passed / calls);
+    }
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+}
+
+void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, 0), "the device");
+    std::printf("%s, %s network, accuracy 1e-4\n\n", properties.name, file.metadata().dtype.c_str());
+    std::puts("| atoms | ms a step | ns an atom | mesh: ms | share of the mesh | memory in use: GB |");
+    std::puts("|---:|---:|---:|---:|---:|---:|");
+    for (std::int64_t wanted = 1000; wanted <= largest; wanted *= 10) {
+        const Water water(file, wanted);
+        const std::int64_t n = water.n_atoms();
+        DeviceArray<double> positions;
+        DeviceArray<std::int32_t> types;
+        positions.reserve(3 * n);
+        types.reserve(n);
+        check(cudaMemcpy(positions.data(), water.positions.data(), water.positions.size() * sizeof(double),
+                         cudaMemcpyHostToDevice),
+              "the positions");
+        check(cudaMemcpy(types.data(), water.types.data(), water.types.size() * sizeof(std::int32_t),
+                         cudaMemcpyHostToDevice),
+              "the types");
+        les::DeviceEngine engine(file, {}, 0, stream);
+        const les::DeviceSystem system{n, positions.data(), types.data(), water.cell, true, {}};
+        const double step = milliseconds(stream, [&] { engine.compute(system); });
+        for (const std::string& text : engine.take_warnings()) std::fprintf(stderr, "%s\n", text.c_str());
+        double mesh = 0.0;
+        if (file.metadata().long_range) {
+            les::LongRangeOptions options;
+            options.dtype = file.metadata().dtype;
+            const auto solver = les::cuda::make_mesh_solver(*file.metadata().long_range, file.metadata().n_channels,
+                                                            options, {}, stream);
+            solver->set_cell(water.cell, n);
+            mesh = milliseconds(stream, [&] { solver->compute(positions.data(), engine.latent_charges(), n); });
+        }
+        std::size_t free = 0, total = 0;
+        check(cudaMemGetInfo(&free, &total), "the memory of the GPU");
+        std::printf("| %lld | %.3f | %.1f | %.3f | %.1f %% | %.2f |\n", static_cast<long long>(n), step,
+                    1e6 * step / static_cast<double>(n), mesh, 100.0 * mesh / step,
+                    1e-9 * static_cast<double>(total - free));
+        std::fflush(stdout);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+        std::fputs("step_times: error: there is no GPU here\n", stderr);
+        return 2;
+    }
+    if (argc < 2) {
+        std::fputs("step_times: error: usage: step_times model.les.pt [largest number of atoms]\n", stderr);
+        return 2;
+    }
+    try {
+        cudaStream_t stream = nullptr;
+        check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+        times(les::ModelFile::from_path(argv[1]), argc > 2 ? std::atoll(argv[2]) : 1000000, stream);
+        check(cudaStreamDestroy(stream), "the stream");
+    } catch (const les::Error& error) {
+        std::fprintf(stderr, "step_times: error: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}

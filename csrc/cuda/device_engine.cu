@@ -1,0 +1,159 @@
+// The evaluation on a GPU: DeviceStep with CUDA's backend, behind the interfaces of hosts with device arrays and with
+// host arrays.
+#include <memory>
+#include <utility>
+
+#include "../src/one_line_errors.h"
+#include "cuda_backend.cuh"
+#include "device_evaluation.h"
+#include "device_step.h"
+#include "les/version.h"
+
+namespace les {
+
+namespace {
+
+using cuda::check;
+using cuda::CudaBackend;
+
+/// Makes a device current, and afterwards the one that was.
+class CurrentDevice {
+public:
+    explicit CurrentDevice(int index) {
+        check(cudaGetDevice(&before_), "the current device");
+        if (before_ != index) check(cudaSetDevice(index), "the choice of a device");
+    }
+    ~CurrentDevice() { cudaSetDevice(before_); }
+    CurrentDevice(const CurrentDevice&) = delete;
+    CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+private:
+    int before_ = 0;
+};
+
+int count_devices() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) return 0;
+    return count;
+}
+
+/// What an evaluation on one device needs; made with that device current.
+struct Parts {
+    Metadata metadata;
+    CudaBackend backend;
+    DeviceNetwork network;
+    cuda::DeviceStep<CudaBackend> step;
+
+    Parts(const ModelFile& file, const EngineOptions& options, int index, cudaStream_t stream)
+        : metadata(file.metadata()),
+          backend(stream),
+          network(file, "cuda:" + std::to_string(index), stream, {options.deterministic}),
+          step(backend, metadata, options, network) {}
+};
+
+}  // namespace
+
+struct DeviceEngine::Implementation {
+    int index;
+    Parts parts;
+
+    Implementation(const ModelFile& file, const EngineOptions& options, int device_index, cudaStream_t stream)
+        : index(device_index), parts(file, options, device_index, stream) {}
+};
+
+DeviceEngine::DeviceEngine(const ModelFile& file, const EngineOptions& options, int device_index, void* stream) {
+    check_torch_version();
+    const int index = device_index_of("cuda:" + std::to_string(device_index), count_devices());
+    const CurrentDevice current(index);
+    implementation_ = std::make_unique<Implementation>(file, options, index, static_cast<cudaStream_t>(stream));
+}
+DeviceEngine::~DeviceEngine() = default;
+DeviceEngine::DeviceEngine(DeviceEngine&&) noexcept = default;
+DeviceEngine& DeviceEngine::operator=(DeviceEngine&&) noexcept = default;
+
+const Metadata& DeviceEngine::metadata() const { return implementation_->parts.metadata; }
+
+void DeviceEngine::compute(const DeviceSystem& system) {
+    if (system.field != std::array<double, 3>{})
+        throw Error("an electric field is not supported on the device, got one; use device cpu");
+    const CurrentDevice current(implementation_->index);
+    with_one_line_errors([&] {
+        implementation_->parts.step.compute(
+            {system.n_atoms, system.n_atoms, system.positions, system.types, system.cell, system.periodic});
+    });
+}
+
+const double* DeviceEngine::forces() const { return implementation_->parts.step.forces(); }
+const double* DeviceEngine::summary() const {
+    return reinterpret_cast<const double*>(implementation_->parts.step.summary());
+}
+const double* DeviceEngine::node_energies() const { return implementation_->parts.step.node_energies(); }
+const double* DeviceEngine::latent_charges() const { return implementation_->parts.step.latent_charges(); }
+const double* DeviceEngine::potentials() const { return implementation_->parts.step.potentials(); }
+
+Results DeviceEngine::copy_results() {
+    const CurrentDevice current(implementation_->index);
+    return cuda::copy_results(implementation_->parts.backend, implementation_->parts.step);
+}
+
+std::string DeviceEngine::long_range_description() const { return implementation_->parts.step.description(); }
+std::vector<std::string> DeviceEngine::take_warnings() { return implementation_->parts.step.take_warnings(); }
+
+bool has_device_engine() { return true; }
+
+namespace {
+
+/// A stream of its own, on which everything of a host with host arrays runs.
+class OwnStream {
+public:
+    OwnStream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream"); }
+    ~OwnStream() { cudaStreamDestroy(stream_); }
+    OwnStream(const OwnStream&) = delete;
+    OwnStream& operator=(const OwnStream&) = delete;
+    cudaStream_t get() const { return stream_; }
+
+private:
+    cudaStream_t stream_ = nullptr;
+};
+
+class CudaDomain final : public DeviceDomain {
+public:
+    CudaDomain(const ModelFile& file, const EngineOptions& options, int index)
+        : index_(index),
+          current_(std::make_unique<CurrentDevice>(index)),
+          parts_(file, options, index, stream_.get()),
+          arrays_(parts_.backend, parts_.step) {
+        current_.reset();
+    }
+
+    void compute(const System& system, Results& results) override {
+        const CurrentDevice current(index_);
+        arrays_.compute(system, results);
+    }
+    void forward(const System& system, std::vector<double>& node_energies, std::vector<double>& charges) override {
+        const CurrentDevice current(index_);
+        arrays_.forward(system, node_energies, charges);
+    }
+    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
+        const CurrentDevice current(index_);
+        arrays_.backward(cotangents, forces, virial);
+    }
+    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    std::string long_range_description() const override { return arrays_.long_range_description(); }
+    std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
+
+private:
+    int index_;
+    std::unique_ptr<CurrentDevice> current_;  // while the others are made
+    OwnStream stream_;
+    Parts parts_;
+    cuda::HostArrays<CudaBackend> arrays_;
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceDomain> make_device_domain(const ModelFile& file, const EngineOptions& options) {
+    return std::make_unique<CudaDomain>(file, options, device_index_of(options.device, count_devices()));
+}
+
+}  // namespace les

@@ -1,0 +1,121 @@
+// What a host wants of DeviceStep: results copied to host arrays, and evaluations of host arrays. For any backend.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "../src/device_domain.h"
+#include "device_step.h"
+
+namespace les::cuda {
+
+/// Copies everything and waits. Throws les::Error if energy or forces are not finite.
+template <class Backend>
+Results copy_results(Backend& backend, const DeviceStep<Backend>& step) {
+    Results results;
+    results.n_channels = step.n_channels();
+    const auto n = static_cast<std::size_t>(step.n_owned()), channels = static_cast<std::size_t>(step.n_channels());
+    results.node_energies.resize(n);
+    results.forces.resize(3 * static_cast<std::size_t>(step.n_atoms()));
+    results.latent_charges.resize(n * channels);
+    results.potentials.assign(n * channels, 0.0);
+    DeviceSummary summary{};
+    const auto copy = [&](std::vector<double>& to, const double* from) {
+        if (!to.empty() && from != nullptr) backend.to_host(to.data(), from, to.size() * sizeof(double));
+    };
+    copy(results.node_energies, step.node_energies());
+    copy(results.forces, step.forces());
+    copy(results.latent_charges, step.latent_charges());
+    copy(results.potentials, step.potentials());
+    backend.to_host(&summary, step.summary(), sizeof(summary));
+    backend.wait();
+    if (summary.status != 0.0) throw Error(results_not_finite);
+    results.short_range_energy = summary.short_range_energy;
+    results.long_range_energy = summary.long_range_energy;
+    for (std::size_t ab = 0; ab < 9; ++ab) results.virial[ab / 3][ab % 3] = summary.virial[ab];
+    return results;
+}
+
+/// Device copies of a host's arrays, and DeviceStep on them.
+template <class Backend>
+class HostArrays final : public DeviceDomain {
+public:
+    template <class T>
+    using Array = typename Backend::template Array<T>;
+
+    HostArrays(Backend& backend, DeviceStep<Backend>& step) : backend_(backend), step_(step) {}
+
+    void compute(const System& system, Results& results) override {
+        send(system, system.n_local, system.periodic);
+        step_.compute(atoms_);
+        copy_dipoles();
+        Results found = copy_results(backend_, step_);
+        found.forces.resize(3 * static_cast<std::size_t>(system.n_all), 0.0);
+        std::swap(results, found);
+    }
+
+    void forward(const System& system, std::vector<double>& node_energies, std::vector<double>& charges) override {
+        // ghosts carry the images
+        send(system, system.n_all, false);
+        step_.forward(atoms_);
+        node_energies.resize(static_cast<std::size_t>(atoms_.n_owned));
+        charges.resize(static_cast<std::size_t>(atoms_.n_atoms * step_.n_channels()));
+        if (!node_energies.empty())
+            backend_.to_host(node_energies.data(), step_.node_energies(), node_energies.size() * sizeof(double));
+        if (!charges.empty()) backend_.to_host(charges.data(), step_.latent_charges(), charges.size() * sizeof(double));
+        copy_dipoles();
+        backend_.wait();
+    }
+
+    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
+        const double* on_device = nullptr;
+        if (!cotangents.empty()) {
+            cotangents_.reserve(static_cast<std::int64_t>(cotangents.size()));
+            backend_.to_device(cotangents_.data(), cotangents.data(), cotangents.size() * sizeof(double));
+            on_device = cotangents_.data();
+        }
+        step_.backward(atoms_, on_device);
+        DeviceSummary summary{};
+        forces.resize(3 * static_cast<std::size_t>(atoms_.n_atoms));
+        if (!forces.empty()) backend_.to_host(forces.data(), step_.forces(), forces.size() * sizeof(double));
+        backend_.to_host(&summary, step_.summary(), sizeof(summary));
+        backend_.wait();
+        for (std::size_t ab = 0; ab < 9; ++ab) virial[ab / 3][ab % 3] = summary.virial[ab];
+    }
+
+    const std::vector<double>& transfer_dipoles() const override { return dipoles_; }
+    std::string long_range_description() const override { return step_.description(); }
+    std::vector<std::string> take_warnings() override { return step_.take_warnings(); }
+
+private:
+    Backend& backend_;
+    DeviceStep<Backend>& step_;
+    StepAtoms atoms_;
+    Array<double> positions_, cotangents_;
+    Array<std::int32_t> types_;
+    std::vector<double> dipoles_;
+
+    /// Without a wait.
+    void copy_dipoles() {
+        dipoles_.clear();
+        if (step_.transfer_dipoles() == nullptr || atoms_.n_owned == 0) return;
+        dipoles_.resize(3 * static_cast<std::size_t>(atoms_.n_owned));
+        backend_.to_host(dipoles_.data(), step_.transfer_dipoles(), dipoles_.size() * sizeof(double));
+    }
+
+    void send(const System& system, std::int64_t n_atoms, bool periodic) {
+        positions_.reserve(3 * n_atoms);
+        types_.reserve(n_atoms);
+        const auto n = static_cast<std::size_t>(n_atoms);
+        if (n > 0) {
+            backend_.to_device(positions_.data(), system.positions, 3 * n * sizeof(double));
+            backend_.to_device(types_.data(), system.types, n * sizeof(std::int32_t));
+        }
+        atoms_ = {n_atoms, system.n_local, positions_.data(), types_.data(), system.cell, periodic};
+    }
+};
+
+}  // namespace les::cuda

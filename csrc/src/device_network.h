@@ -1,0 +1,63 @@
+// The network between device arrays, by libtorch on the stream that the kernels use: rows of edges in, energies and
+// charges out, and one backward pass to gradients on the edges. Needs no CUDA to compile, and runs on the CPU as well,
+// which is how it is tested.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "les/model_file.h"
+
+namespace les {
+
+/// Edges in slots, `slots` for each centre, all arrays on the device. Empty slots hold a vector of the length of the
+/// cutoff.
+struct NetworkRows {
+    std::int64_t n_atoms = 0;  ///< with ghosts; centres come first
+    std::int64_t n_centres = 0;
+    std::int64_t slots = 0;
+    const std::int64_t* types = nullptr;       ///< (n_atoms,)
+    const std::int32_t* neighbours = nullptr;  ///< (n_centres, slots)
+    const double* vectors = nullptr;           ///< (n_centres, slots, 3), angstrom
+};
+
+struct DeviceNetworkOptions {
+    bool deterministic = false;  ///< torch is asked for operations that give the same bits every time
+    /// Share of the free memory that an evaluation may take; where it would take more, centres go in blocks.
+    double memory_share = 0.6;
+    std::int64_t most_centres = 0;  ///< of a block, 0: as memory allows
+};
+
+class DeviceNetwork {
+public:
+    /// `device` is "cuda:N" or "cpu", `stream` a cudaStream_t (null for the default stream, and on the CPU). Throws
+    /// les::Error if device or model cannot be used.
+    DeviceNetwork(const ModelFile& file, const std::string& device, void* stream, const DeviceNetworkOptions& options);
+    ~DeviceNetwork();
+
+    /// Total charge (e) and spin multiplicity, for models that take them as inputs.
+    void set_state(double total_charge, double spin);
+
+    /// Evaluates energies and charges; `rows` must stay as they are until behind `backward`.
+    void forward(const NetworkRows& rows);
+    /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges), on the
+    /// device; `cotangents` is (n_atoms, n_channels), V, on the device, or null.
+    const double* backward(const double* cotangents);
+
+    const double* node_energies() const;  ///< (n_centres,), eV, with offsets
+    double* latent_charges() const;       ///< (n_atoms, n_channels), e, contributions on ghosts included
+    /// (n_centres, 3), e angstrom, summed over channels; null without charge transfers.
+    const double* transfer_dipoles() const;
+
+    /// Blocks that the last evaluation was made in.
+    std::int64_t n_blocks() const;
+    /// One sentence for the user, returned once, when centres go in blocks; else empty.
+    std::string take_note();
+
+private:
+    struct Implementation;
+    std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace les

@@ -1,0 +1,113 @@
+"""ASE, LAMMPS and OpenMM with device cuda against the engine on the CPU. Run by scripts/gpu_check.sh; needs a GPU and a
+package that was built with CUDA.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import ase
+import ase.io.lammpsdata
+import numpy as np
+
+from les_md.ase import LESCalculator
+from les_md.selftest import lmp_program, make_check
+
+TOLERANCE = 1e-5
+
+
+def compare(host: str, got: np.ndarray, expected: np.ndarray) -> None:
+    error = float(np.abs(got - expected).max() / np.abs(expected).max())
+    print(f"{host}: forces differ by {error:.1e} of the largest")
+    if not error < TOLERANCE:
+        sys.exit(
+            f"check_hosts: error: {host} with device cuda gives other forces, {error:.1e} is more than {TOLERANCE}"
+        )
+
+
+def forces_of_ase(model: Path, atoms: ase.Atoms, device: str) -> np.ndarray:
+    atoms = atoms.copy()
+    atoms.calc = LESCalculator(model, device=device, solver="mesh", accuracy=1e-6)
+    forces: np.ndarray = atoms.get_forces()
+    return forces
+
+
+def forces_of_lammps(folder: Path, model: Path, atoms: ase.Atoms) -> np.ndarray:
+    ase.io.lammpsdata.write_lammps_data(
+        folder / "atoms.data", atoms, specorder=["H", "O"], masses=True, atom_style="atomic"
+    )
+    script = f"""units metal
+atom_style atomic
+read_data atoms.data
+pair_style les device cuda solver mesh accuracy 1e-6
+pair_coeff * * {model} H O
+dump 1 all custom 1 forces.txt id fx fy fz
+dump_modify 1 sort id format float %20.15g
+run 0
+"""
+    (folder / "in.lammps").write_text(script)
+    result = subprocess.run(
+        [lmp_program(), "-in", "in.lammps", "-log", "none"], cwd=folder, capture_output=True, text=True, timeout=600
+    )
+    if result.returncode != 0:
+        sys.exit("check_hosts: error: LAMMPS with device cuda failed: " + (result.stdout + result.stderr)[-2000:])
+    lines = (folder / "forces.txt").read_text().splitlines()[9:]
+    return np.array([[float(word) for word in line.split()[1:4]] for line in lines])
+
+
+def forces_of_openmm(
+    model: Path, atoms: ase.Atoms, platform: str, device: str = "cuda", precision: str = "", steps: int = 0
+) -> np.ndarray:
+    """Forces on a platform, after `steps` of dynamics, whose last positions are left in `atoms`; eV/angstrom."""
+    import openmm
+    from openmm import unit
+
+    from les_md.openmm import LESForce
+
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(mass)
+    system.setDefaultPeriodicBoxVectors(*(atoms.cell.array / 10.0))
+    system.addForce(LESForce(str(model), atoms.get_chemical_symbols(), True, device, solver="mesh", accuracy=1e-6))
+    integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.0002)
+    properties = {"Precision": precision} if precision else {}
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform), properties)
+    context.setPositions(atoms.positions / 10.0)
+    integrator.step(steps)
+    state = context.getState(positions=True, forces=True)
+    atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    forces: np.ndarray = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+    return forces / 964.8533212331  # 10 times eV in kJ/mol
+
+
+def check_openmm_on_the_device(model: Path, atoms: ase.Atoms) -> None:
+    """The CUDA platform with its own kernels, before and after steps in which OpenMM sorts its atoms."""
+    import openmm
+
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if "CUDA" not in names:
+        print("OpenMM has no CUDA platform here (`pip install 'openmm[cuda13]'`): its kernels are not checked")
+        return
+    for precision in ("single", "mixed", "double"):
+        for steps in (0, 500):
+            moved = atoms.copy()
+            got = forces_of_openmm(model, moved, "CUDA", precision=precision, steps=steps)
+            expected = forces_of_openmm(model, moved, "Reference", device="cpu")
+            compare(f"OpenMM on CUDA, {precision} precision, {steps} steps", got, expected)
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp())
+    check = make_check(folder)
+    expected = forces_of_ase(check.model, check.atoms, "cpu")
+    compare("ASE", forces_of_ase(check.model, check.atoms, "cuda"), expected)
+    compare("LAMMPS", forces_of_lammps(folder, check.model, check.atoms), expected)
+    compare("OpenMM", forces_of_openmm(check.model, check.atoms.copy(), "Reference"), expected)
+    check_openmm_on_the_device(check.model, check.atoms)
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+// The whole evaluation on a GPU against the engine on the CPU: reference cases through device arrays and through
+// Engine, boxes that change, the deterministic mode, blocks of atoms, errors. Run by scripts/gpu_check.sh; needs a GPU.
+//     check_step CASES_DIR MODELS_DIR [few]
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+
+#include "../cpp/case.h"
+#include "../cpp/check.h"
+#include "cuda/device_array.h"
+#include "les/device_engine.h"
+
+namespace {
+
+using les::cuda::check;
+using les::cuda::DeviceArray;
+
+void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
+               const std::string& what) {
+    CHECK(got.size() == expected.size());
+    double scale = 1e-3;
+    for (const double value : expected) scale = std::max(scale, std::abs(value));
+    for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance, scale, what);
+}
+
+std::vector<double> flat(const les::Matrix3& matrix) {
+    std::vector<double> out;
+    for (const auto& row : matrix) out.insert(out.end(), row.begin(), row.end());
+    return out;
+}
+
+void check_same(const les::Results& got, const les::Results& expected, double tolerance, const std::string& what) {
+    const double scale = std::abs(expected.short_range_energy) + std::abs(expected.long_range_energy) + 1.0;
+    check_close(got.energy(), expected.energy(), tolerance, scale, what + " energy");
+    check_all(got.forces, expected.forces, tolerance, what + " forces");
+    check_all(flat(got.virial), flat(expected.virial), tolerance, what + " virial");
+    check_all(got.node_energies, expected.node_energies, tolerance, what + " energies of the atoms");
+    check_all(got.latent_charges, expected.latent_charges, tolerance, what + " charges");
+    check_all(got.potentials, expected.potentials, tolerance, what + " potentials");
+}
+
+/// A case on the device.
+struct DeviceCase {
+    DeviceArray<double> positions;
+    DeviceArray<std::int32_t> types;
+    les::DeviceSystem system;
+
+    void copy(const Case& from) {
+        const auto n = from.system.n_local;
+        positions.reserve(3 * n);
+        types.reserve(n);
+        check(cudaMemcpy(positions.data(), from.positions.data(), from.positions.size() * sizeof(double),
+                         cudaMemcpyHostToDevice),
+              "the positions");
+        check(cudaMemcpy(types.data(), from.types.data(), from.types.size() * sizeof(std::int32_t),
+                         cudaMemcpyHostToDevice),
+              "the types");
+        system = {n, positions.data(), types.data(), from.system.cell, from.system.periodic, {}};
+    }
+};
+
+les::EngineOptions options_on(const std::string& device, double accuracy) {
+    les::EngineOptions options;
+    options.device = device;
+    options.long_range.solver = "mesh";
+    options.long_range.accuracy = accuracy;
+    return options;
+}
+
+void check_case(const std::string& cases, const std::string& models, const std::string& name, const std::string& dtype,
+                bool deterministic, cudaStream_t stream) {
+    const auto file = les::ModelFile::from_path(models + "/" + name + "_" + dtype + ".les.pt");
+    Case moving(cases + "/" + name + ".json", file);
+    les::EngineOptions options = options_on("cuda:0", 1e-8);
+    options.deterministic = deterministic;
+    les::Engine cpu(file, options_on("cpu", 1e-8)), with_copies(file, options);
+    les::DeviceEngine device(file, options, 0, stream);
+    const double tolerance = dtype == "float64" ? 1e-9 : 1e-5;
+    const std::string what = name + " " + dtype + (deterministic ? " deterministic" : "");
+    DeviceCase on_device;
+    std::mt19937 generator(4);
+    std::normal_distribution<double> normal;
+    for (int step = 0; step < 6; ++step) {
+        on_device.copy(moving);
+        device.compute(on_device.system);
+        const les::Results got = device.copy_results();
+        check_same(got, cpu.compute(moving.system), tolerance, what);
+        check_same(with_copies.compute(moving.system), got, deterministic ? 0.0 : tolerance, what + " with copies");
+        for (double& x : moving.positions) x += 0.03 * normal(generator);
+        if (step == 3)
+            for (auto& row : moving.system.cell)
+                for (double& x : row) x *= 1.002;
+    }
+    moving.positions[1] = std::nan("");
+    on_device.copy(moving);
+    check_error([&] { device.compute(on_device.system); }, "`positions` must be finite, atom 0 (counted from 0)");
+}
+
+}  // namespace
+
+int main(int argc, char** arguments) {
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+        std::fputs("check_step: error: there is no GPU here\n", stderr);
+        return 2;
+    }
+    if (argc < 3) {
+        std::fputs("check_step: error: usage: check_step CASES_DIR MODELS_DIR [few]\n", stderr);
+        return 2;
+    }
+    const bool few = argc > 3;
+    cudaStream_t stream = nullptr;
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+    int checked = 0;
+    for (const std::string name : {"periodic", "triclinic", "isolated", "one_atom", "two_elements", "net_charge",
+                                   "neutralized", "two_channels", "charge_transfers"}) {
+        if (few && name != "triclinic" && name != "isolated" && name != "neutralized") continue;
+        for (const std::string dtype : {"float64", "float32"}) {
+            for (const bool deterministic : {false, true}) {
+                check_case(arguments[1], arguments[2], name, dtype, deterministic, stream);
+                ++checked;
+            }
+        }
+    }
+    // the default stream as well
+    check_case(arguments[1], arguments[2], "triclinic", "float64", false, nullptr);
+    check(cudaStreamDestroy(stream), "the stream");
+    std::printf("the evaluation on the GPU agrees with the engine on the CPU in %d cases\n", checked + 1);
+    return 0;
+}

@@ -1,0 +1,272 @@
+// The neighbour search of the device on the CPU: the edges of les::NeighborList for any cell, tables that do not depend
+// on the order of threads, reuse within the skin, tables that grow, ghosts, and input that is refused.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <random>
+#include <tuple>
+
+#include "cuda/neighbor_search.h"
+#include "emulated_backend.h"
+#include "les/neighbor_list.h"
+#include "mesh_cases.h"
+
+namespace {
+
+using les::cuda::EmulatedBackend;
+using Search = les::cuda::NeighborSearch<EmulatedBackend>;
+
+struct Atoms {
+    std::vector<double> positions;
+    std::vector<std::int32_t> types;
+    les::cuda::StepAtoms step;
+    les::System system;
+
+    Atoms(std::vector<double> r, const les::Matrix3& cell, bool periodic) : positions(std::move(r)) {
+        types.assign(positions.size() / 3, 0);
+        system.n_local = system.n_all = step.n_atoms = step.n_owned = static_cast<std::int64_t>(types.size());
+        system.cell = step.cell = cell;
+        system.periodic = step.periodic = periodic;
+        refer();
+    }
+    void refer() {
+        system.positions = step.positions = positions.data();
+        system.types = step.types = types.data();
+    }
+    Atoms(const Atoms&) = delete;
+};
+
+/// Centre, neighbour and vector, in an order of their own.
+using Edge = std::tuple<std::int64_t, std::int64_t, double, double, double>;
+
+std::vector<Edge> edges_of(const Search& search, double cutoff) {
+    std::vector<Edge> edges;
+    const auto& rows = search.rows();
+    for (std::int64_t i = 0; i < search.list().n_centres; ++i) {
+        bool ended = false;
+        for (std::int64_t e = i * rows.slots; e < (i + 1) * rows.slots; ++e) {
+            const double* v = rows.vectors + 3 * e;
+            const bool is_edge = v[0] * v[0] + v[1] * v[1] + v[2] * v[2] < cutoff * cutoff;
+            if (is_edge) edges.emplace_back(i, rows.neighbours[e], v[0], v[1], v[2]);
+            // empty slots come last and are harmless
+            CHECK(!(is_edge && ended));
+            ended = !is_edge;
+            if (ended) CHECK(rows.neighbours[e] == i && v[0] == cutoff && v[1] == 0.0 && v[2] == 0.0);
+        }
+    }
+    std::sort(edges.begin(), edges.end());
+    return edges;
+}
+
+std::vector<Edge> expected_edges(const Atoms& atoms, double cutoff, std::int64_t n_centres) {
+    les::NeighborList list(cutoff, 0.0);
+    const les::Edges& found = list.build(atoms.system);
+    std::vector<Edge> edges;
+    for (std::size_t e = 0; e < static_cast<std::size_t>(found.n_edges); ++e) {
+        const double* v = found.vectors.data() + 3 * e;
+        if (found.centres[e] < n_centres) edges.emplace_back(found.centres[e], found.neighbours[e], v[0], v[1], v[2]);
+    }
+    std::sort(edges.begin(), edges.end());
+    return edges;
+}
+
+void check_edges(const Search& search, const Atoms& atoms, double cutoff, const std::string& what) {
+    const auto got = edges_of(search, cutoff), expected = expected_edges(atoms, cutoff, atoms.step.n_owned);
+    if (got.size() != expected.size())
+        std::fprintf(stderr, "%s: %zu edges, expected %zu\n", what.c_str(), got.size(), expected.size());
+    CHECK(got.size() == expected.size());
+    for (std::size_t e = 0; e < got.size(); ++e) {
+        CHECK(std::get<0>(got[e]) == std::get<0>(expected[e]) && std::get<1>(got[e]) == std::get<1>(expected[e]));
+        check_close(std::get<2>(got[e]), std::get<2>(expected[e]), 1e-12, 10.0, what);
+        check_close(std::get<3>(got[e]), std::get<3>(expected[e]), 1e-12, 10.0, what);
+        check_close(std::get<4>(got[e]), std::get<4>(expected[e]), 1e-12, 10.0, what);
+    }
+}
+
+/// Every pair is found from its other end, with exactly the opposite vector; pairs of ghosts are left out.
+void check_reverse(const Search& search) {
+    const auto& list = search.list();
+    const auto& rows = search.rows();
+    for (std::int64_t i = 0; i < list.n_atoms; ++i) {
+        for (std::int32_t c = 0; c < list.n_candidates[i]; ++c) {
+            const std::int64_t at = c * std::int64_t{list.n_atoms} + i;
+            const std::int64_t j = list.candidates[at].neighbour;
+            CHECK(i < list.n_centres || j < list.n_centres);
+            CHECK(list.reverse[at] < list.n_candidates[j]);
+            const std::int64_t back = list.reverse[at] * std::int64_t{list.n_atoms} + j;
+            CHECK(list.reverse[back] == c && list.candidates[back].neighbour == i);
+            if (i >= list.n_centres || j >= list.n_centres) continue;
+            CHECK((list.slots[at] == les::cuda::no_slot) == (list.slots[back] == les::cuda::no_slot));
+            if (list.slots[at] == les::cuda::no_slot) continue;
+            for (int x = 0; x < 3; ++x)
+                CHECK(rows.vectors[3 * (i * rows.slots + list.slots[at]) + x] ==
+                      -rows.vectors[3 * (j * rows.slots + list.slots[back]) + x]);
+        }
+    }
+}
+
+void run(Search& search, const Atoms& atoms) {
+    do {
+        search.start(atoms.step);
+    } while (!search.finish());
+}
+
+/// Random points, in and outside of the cell.
+std::vector<double> points(const les::Matrix3& cell, int n, unsigned seed) {
+    return cases::random_box(cell, n, 1, seed).positions;
+}
+
+struct Example {
+    std::string name;
+    les::Matrix3 cell;
+    int n_atoms;
+    bool periodic;
+    double cutoff, skin;
+};
+
+std::vector<Example> examples() {
+    const les::Matrix3 cubic{{{12.0, 0.0, 0.0}, {0.0, 12.0, 0.0}, {0.0, 0.0, 12.0}}};
+    const les::Matrix3 skewed{{{13.0, 0.0, 0.0}, {4.0, 11.0, 0.0}, {-5.0, 3.0, 17.0}}};
+    const les::Matrix3 left_handed{{{0.0, 14.0, 1.0}, {11.0, 0.0, 0.0}, {0.0, 2.0, 25.0}}};
+    const les::Matrix3 small{{{3.0, 0.3, 0.0}, {0.2, 4.1, -0.4}, {0.0, 0.1, 2.5}}};
+    const les::Matrix3 flat{{{60.0, 0.0, 0.0}, {50.0, 20.0, 0.0}, {0.0, 0.0, 3.0}}};
+    const les::Matrix3 empty{{{200.0, 0.0, 0.0}, {0.0, 220.0, 0.0}, {0.0, 0.0, 12.0}}};
+    return {
+        {"cubic", cubic, 150, true, 3.5, 0.5},        {"no skin", cubic, 150, true, 4.0, 0.0},
+        {"skewed", skewed, 200, true, 4.2, 0.5},      {"left-handed", left_handed, 250, true, 5.0, 0.3},
+        {"several images", small, 9, true, 5.5, 0.5}, {"flat", flat, 300, true, 4.0, 1.0},
+        {"mostly empty", empty, 100, true, 6.0, 0.5}, {"one atom", small, 1, true, 5.0, 0.5},
+        {"isolated", cubic, 120, false, 4.0, 0.5},    {"isolated, far apart", empty, 60, false, 8.0, 0.5},
+        {"two atoms", cubic, 2, false, 20.0, 0.5},    {"crowded", small, 120, false, 4.0, 0.5},
+    };
+}
+
+void check_example(const Example& example, bool backwards) {
+    EmulatedBackend backend;
+    backend.backwards = backwards;
+    const Atoms atoms(points(example.cell, example.n_atoms, 3), example.cell, example.periodic);
+    Search search(backend, example.cutoff, example.skin, 1);
+    run(search, atoms);
+    check_edges(search, atoms, example.cutoff, example.name);
+    check_reverse(search);
+    // the tables do not depend on the order of threads
+    EmulatedBackend other_backend;
+    other_backend.backwards = !backwards;
+    Search other(other_backend, example.cutoff, example.skin, 1);
+    run(other, atoms);
+    CHECK(edges_of(other, example.cutoff) == edges_of(search, example.cutoff));
+    const std::int64_t n_edges = std::int64_t{search.rows().slots} * example.n_atoms;
+    CHECK(search.rows().slots == other.rows().slots);
+    CHECK(std::equal(search.rows().vectors, search.rows().vectors + 3 * n_edges, other.rows().vectors));
+    CHECK(std::equal(search.rows().neighbours, search.rows().neighbours + n_edges, other.rows().neighbours));
+}
+
+/// Within the skin the candidates stay; beyond, or with another cell, they are searched anew. Always the right edges.
+void check_skin() {
+    const les::Matrix3 cell{{{13.0, 0.0, 0.0}, {4.0, 11.0, 0.0}, {-5.0, 3.0, 17.0}}};
+    Atoms atoms(points(cell, 200, 5), cell, true);
+    EmulatedBackend backend;
+    Search search(backend, 4.0, 0.5, 1);
+    run(search, atoms);
+    const std::int32_t first = search.n_searches();
+    std::mt19937 engine(2);
+    std::uniform_real_distribution<double> uniform(-0.14, 0.14);  // 0.25 at most in space
+    const std::vector<double> start = atoms.positions;
+    for (int step = 0; step < 5; ++step) {
+        for (std::size_t n = 0; n < start.size(); ++n) atoms.positions[n] = start[n] + uniform(engine);
+        run(search, atoms);
+        check_edges(search, atoms, 4.0, "within the skin");
+    }
+    CHECK(search.n_searches() == first);
+    atoms.positions[30] = start[30] + 0.26;
+    run(search, atoms);
+    check_edges(search, atoms, 4.0, "beyond the skin");
+    CHECK(search.n_searches() == first + 1);
+    // an atom that the host puts to the other side
+    for (std::size_t x = 0; x < 3; ++x) atoms.positions[60 + x] += cell[1][x] - 2.0 * cell[2][x];
+    run(search, atoms);
+    check_edges(search, atoms, 4.0, "another image");
+    CHECK(search.n_searches() == first + 2);
+    for (auto* cells : {&atoms.step.cell, &atoms.system.cell}) (*cells)[2][2] = 17.2;
+    run(search, atoms);
+    check_edges(search, atoms, 4.0, "another cell");
+    CHECK(search.n_searches() == first + 3);
+    run(search, atoms);
+    CHECK(search.n_searches() == first + 3);
+}
+
+/// The same atoms closer and closer: tables grow, and the result is that of a new search; more and fewer atoms.
+void check_growth() {
+    EmulatedBackend backend;
+    Search search(backend, 4.0, 0.5, 1);
+    const les::Matrix3 wide{{{40.0, 0.0, 0.0}, {0.0, 40.0, 0.0}, {0.0, 0.0, 40.0}}};
+    for (const double factor : {1.0, 0.5, 0.2, 0.1}) {
+        Atoms atoms(points(wide, 150, 7), wide, true);
+        for (double& r : atoms.positions) r *= factor;
+        run(search, atoms);
+        check_edges(search, atoms, 4.0, "growth");
+        check_reverse(search);
+    }
+    CHECK(search.n_enlarged() >= 2);
+    for (const int n : {170, 3, 90}) {
+        const Atoms atoms(points(wide, n, 8), wide, n != 3);
+        run(search, atoms);
+        check_edges(search, atoms, 4.0, "another number of atoms");
+    }
+}
+
+/// A domain: the first atoms are owned, the others ghosts.
+void check_ghosts() {
+    const les::Matrix3 cell{{{14.0, 0.0, 0.0}, {0.0, 14.0, 0.0}, {0.0, 0.0, 14.0}}};
+    Atoms atoms(points(cell, 260, 9), cell, false);
+    EmulatedBackend backend;
+    Search search(backend, 3.5, 0.5, 1);
+    for (const int n_owned : {100, 0, 260, 1}) {
+        atoms.step.n_owned = n_owned;
+        run(search, atoms);
+        check_edges(search, atoms, 3.5, "ghosts");
+        check_reverse(search);
+    }
+}
+
+void check_refusals() {
+    const les::Matrix3 cell{{{12.0, 0.0, 0.0}, {0.0, 12.0, 0.0}, {0.0, 0.0, 12.0}}};
+    EmulatedBackend backend;
+    Search search(backend, 4.0, 0.5, 2);
+    Atoms atoms(points(cell, 50, 11), cell, true);
+    const double good = atoms.positions[40];
+    for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+        atoms.positions[40] = bad;
+        check_error([&] { run(search, atoms); }, "`positions` must be finite, atom 13 (counted from 0) is not");
+    }
+    atoms.positions[40] = 1e9;
+    check_error([&] { run(search, atoms); }, "`positions` must be within 16000 cells of the origin, those of atom 13");
+    atoms.positions[40] = good;
+    atoms.types[7] = 2;
+    check_error([&] { run(search, atoms); }, "`types` must be 0 to 1, got another for atom 7");
+    atoms.types[7] = 1;
+    run(search, atoms);
+    check_edges(search, atoms, 4.0, "after errors");
+    const std::vector<double> before = atoms.positions;
+    for (std::size_t x = 0; x < 3; ++x) atoms.positions[x] = atoms.positions[60 + x] + cell[x][x];
+    check_error([&] { run(search, atoms); }, "atoms must not coincide");
+    atoms.positions = before;
+    run(search, atoms);
+    check_edges(search, atoms, 4.0, "after errors");
+    atoms.step.cell = {};
+    check_error([&] { run(search, atoms); }, "`cell` of a periodic system must be finite and have a volume");
+    check_error([&] { Search(backend, 4.0, -1.0, 2); }, "`skin` must be a length in angstrom, 0 or more, got -1");
+}
+
+}  // namespace
+
+int main() {
+    for (const Example& example : examples()) {
+        for (const bool backwards : {false, true}) check_example(example, backwards);
+    }
+    check_skin();
+    check_growth();
+    check_ghosts();
+    check_refusals();
+    std::puts("the neighbour search of the device finds the edges of the host's");
+}

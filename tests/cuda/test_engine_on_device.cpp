@@ -1,0 +1,274 @@
+// Engine with device "cuda", whose GPU is the emulated one: this program has the two functions by which the library
+// reaches its kernels. One domain and several, what goes back to the CPU, which GPU a process takes.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "../cpp/case.h"
+#include "../cpp/check.h"
+#include "../cpp/thread_communicator.h"
+#include "cuda/device_evaluation.h"
+#include "emulated_backend.h"
+#include "les/device_engine.h"
+
+namespace {
+
+using les::cuda::EmulatedBackend;
+
+/// HostArrays on the emulated device, with what they refer to.
+class EmulatedDomain final : public les::DeviceDomain {
+public:
+    EmulatedDomain(const les::ModelFile& file, const les::EngineOptions& options)
+        : network_(file, "cpu", nullptr, {}),
+          step_(backend_, file.metadata(), options, network_),
+          arrays_(backend_, step_) {}
+    void compute(const les::System& system, les::Results& results) override { arrays_.compute(system, results); }
+    void forward(const les::System& system, std::vector<double>& energies, std::vector<double>& charges) override {
+        arrays_.forward(system, energies, charges);
+    }
+    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, les::Matrix3& virial) override {
+        arrays_.backward(cotangents, forces, virial);
+    }
+    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    std::string long_range_description() const override { return arrays_.long_range_description(); }
+    std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
+
+private:
+    EmulatedBackend backend_;
+    les::DeviceNetwork network_;
+    les::cuda::DeviceStep<EmulatedBackend> step_;
+    les::cuda::HostArrays<EmulatedBackend> arrays_;
+};
+
+}  // namespace
+
+namespace les {
+
+bool has_device_engine() { return true; }
+
+std::unique_ptr<DeviceDomain> make_device_domain(const ModelFile& file, const EngineOptions& options) {
+    device_index_of(options.device, 2);
+    return std::make_unique<EmulatedDomain>(file, options);
+}
+
+}  // namespace les
+
+namespace {
+
+void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
+               const std::string& what) {
+    CHECK(got.size() == expected.size());
+    double scale = 1e-3;
+    for (const double value : expected) scale = std::max(scale, std::abs(value));
+    for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance, scale, what);
+}
+
+std::vector<double> flat(const les::Matrix3& matrix) {
+    std::vector<double> out;
+    for (const auto& row : matrix) out.insert(out.end(), row.begin(), row.end());
+    return out;
+}
+
+void check_same(const les::Results& got, const les::Results& expected, const std::string& what) {
+    const double scale = std::abs(expected.short_range_energy) + std::abs(expected.long_range_energy) + 1.0;
+    check_close(got.energy(), expected.energy(), 1e-9, scale, what + " energy");
+    check_close(got.long_range_energy, expected.long_range_energy, 1e-9, scale, what + " long-range energy");
+    check_all(got.forces, expected.forces, 1e-9, what + " forces");
+    check_all(flat(got.virial), flat(expected.virial), 1e-9, what + " virial");
+    check_all(got.node_energies, expected.node_energies, 1e-9, what + " energies of the atoms");
+    check_all(got.latent_charges, expected.latent_charges, 1e-9, what + " charges");
+    check_all(got.potentials, expected.potentials, 1e-9, what + " potentials");
+    check_all({got.polarization.begin(), got.polarization.end()},
+              {expected.polarization.begin(), expected.polarization.end()}, 1e-9, what + " polarization");
+}
+
+les::EngineOptions options_on(const std::string& device) {
+    les::EngineOptions options;
+    options.device = device;
+    options.long_range.solver = "mesh";
+    options.long_range.accuracy = 1e-6;
+    return options;
+}
+
+void check_one_domain(const les::ModelFile& file, const Case& example, const std::string& name) {
+    les::Engine engine(file, options_on("cuda:1")), cpu(file, options_on("cpu"));
+    for (int step = 0; step < 2; ++step) check_same(engine.compute(example.system), cpu.compute(example.system), name);
+    CHECK(engine.take_warnings().empty());
+    const std::string description = engine.long_range_description();
+    CHECK(description.find("on the GPU") != std::string::npos);
+    const les::StageTimes times = engine.stage_times();
+    CHECK(times.network_forward > 0.0 && times.long_range == 0.0);
+    // this torch has no CUDA, so the way back to the CPU is seen to be taken
+    les::System wants_more = example.system;
+    wants_more.atom_virials = true;
+    check_error([&] { engine.compute(wants_more); }, "this build of torch has no CUDA");
+    // ghosts of one domain are images of its own atoms, which the cell gives; theirs are no forces
+    const les::EdgeList none;
+    les::System with_ghosts = example.system;
+    std::vector<double> positions = example.positions;
+    std::vector<std::int32_t> types = example.types;
+    positions.insert(positions.end(), {0.1, 0.2, 0.3});
+    types.push_back(0);
+    with_ghosts.positions = positions.data();
+    with_ghosts.types = types.data();
+    with_ghosts.n_all += 1;
+    les::Results got = engine.compute(with_ghosts, none);
+    CHECK(got.forces.size() == positions.size() && got.forces.back() == 0.0);
+    got.forces.resize(example.positions.size());
+    check_same(got, cpu.compute(example.system), name + " with a ghost");
+}
+
+/// Rows of ghosts and their owners by the numbers of the atoms in the whole system.
+class GhostCommunicator final : public ThreadCommunicator {
+public:
+    using ThreadCommunicator::ThreadCommunicator;
+    std::vector<std::int64_t> atoms;  // of all rows
+    std::size_t n_local = 0;
+
+    bool has_ghosts() const override { return true; }
+    void ghosts_to_owners(double* rows, int width) override {
+        exchange_rows(rows, width, n_local, atoms.size(), [&](std::size_t own, const double* theirs) {
+            if (own >= n_local) return;
+            for (int w = 0; w < width; ++w) rows[own * static_cast<std::size_t>(width) + w] += theirs[w];
+        });
+    }
+    void owners_to_ghosts(double* rows, int width) override {
+        exchange_rows(rows, width, 0, n_local, [&](std::size_t own, const double* theirs) {
+            if (own >= n_local) std::copy_n(theirs, width, rows + own * static_cast<std::size_t>(width));
+        });
+    }
+
+private:
+    /// Shows rows first ... last - 1 to all, and calls take(own row, their row) for those of the same atoms.
+    void exchange_rows(const double* rows, int width, std::size_t first, std::size_t last,
+                       const std::function<void(std::size_t, const double*)>& take) {
+        std::vector<double> mine;
+        const auto w = static_cast<std::size_t>(width);
+        for (std::size_t n = first; n < last; ++n) {
+            mine.push_back(static_cast<double>(atoms[n]));
+            mine.insert(mine.end(), rows + n * w, rows + (n + 1) * w);
+        }
+        const std::vector<double> all = allgather(mine);
+        std::multimap<std::int64_t, std::size_t> places;
+        for (std::size_t n = 0; n < atoms.size(); ++n) places.emplace(atoms[n], n);
+        for (std::size_t n = 0; n < all.size(); n += w + 1) {
+            const auto [begin, end] = places.equal_range(static_cast<std::int64_t>(all[n]));
+            for (auto place = begin; place != end; ++place) take(place->second, all.data() + n + 1);
+        }
+    }
+};
+
+/// Atoms dealt out to the domains in turn; every other atom and every image within reach is a ghost.
+void check_several_domains(const les::ModelFile& file, const Case& example, const std::string& name, int n_ranks) {
+    const les::Results expected = les::Engine(file, options_on("cpu")).compute(example.system);
+    const auto n = static_cast<std::size_t>(example.system.n_local);
+    const int reach = example.system.periodic ? 2 : 0;
+    Board board(n_ranks);
+    std::vector<les::Results> results(static_cast<std::size_t>(n_ranks));
+    std::vector<std::vector<std::int64_t>> owned(static_cast<std::size_t>(n_ranks));
+    const auto rank = [&](int r) {
+        auto communicator = std::make_shared<GhostCommunicator>(board, r);
+        std::vector<double> positions;
+        std::vector<std::int32_t> types;
+        const auto add = [&](std::size_t i, int a, int b, int c) {
+            communicator->atoms.push_back(static_cast<std::int64_t>(i));
+            types.push_back(example.types[i]);
+            for (std::size_t x = 0; x < 3; ++x)
+                positions.push_back(example.positions[3 * i + x] + a * example.system.cell[0][x] +
+                                    b * example.system.cell[1][x] + c * example.system.cell[2][x]);
+        };
+        // the last domain has no atoms
+        const auto owner = [&](std::size_t i) { return n_ranks == 1 ? 0 : static_cast<int>(i) % (n_ranks - 1); };
+        for (std::size_t i = 0; i < n; ++i)
+            if (owner(i) == r) add(i, 0, 0, 0);
+        communicator->n_local = communicator->atoms.size();
+        owned[static_cast<std::size_t>(r)] = communicator->atoms;
+        for (std::size_t i = 0; i < n; ++i)
+            for (int a = -reach; a <= reach; ++a)
+                for (int b = -reach; b <= reach; ++b)
+                    for (int c = -reach; c <= reach; ++c)
+                        if (owner(i) != r || a != 0 || b != 0 || c != 0) add(i, a, b, c);
+        les::System system = example.system;
+        system.positions = positions.data();
+        system.types = types.data();
+        system.n_local = static_cast<std::int64_t>(communicator->n_local);
+        system.n_all = static_cast<std::int64_t>(types.size());
+        les::Engine engine(file, options_on("cuda"), communicator);
+        for (int step = 0; step < 2; ++step)
+            results[static_cast<std::size_t>(r)] = engine.compute(system, les::EdgeList{});
+        communicator->ghosts_to_owners(results[static_cast<std::size_t>(r)].forces.data(), 3);
+    };
+    std::vector<std::thread> threads;
+    for (int r = 0; r < n_ranks; ++r) threads.emplace_back(rank, r);
+    for (auto& thread : threads) thread.join();
+
+    les::Results sum;
+    const auto channels = static_cast<std::size_t>(expected.n_channels);
+    sum.forces.resize(3 * n);
+    sum.node_energies.resize(n);
+    sum.latent_charges.resize(n * channels);
+    sum.potentials.resize(n * channels);
+    for (std::size_t r = 0; r < results.size(); ++r) {
+        const les::Results& part = results[r];
+        sum.short_range_energy += part.short_range_energy;
+        sum.long_range_energy += part.long_range_energy;
+        for (std::size_t a = 0; a < 3; ++a) {
+            sum.polarization[a] += part.polarization[a];
+            for (std::size_t b = 0; b < 3; ++b) sum.virial[a][b] += part.virial[a][b];
+        }
+        for (std::size_t k = 0; k < owned[r].size(); ++k) {
+            const auto i = static_cast<std::size_t>(owned[r][k]);
+            sum.node_energies[i] = part.node_energies[k];
+            for (std::size_t x = 0; x < 3; ++x) sum.forces[3 * i + x] = part.forces[3 * k + x];
+            for (std::size_t c = 0; c < channels; ++c) {
+                sum.latent_charges[i * channels + c] = part.latent_charges[k * channels + c];
+                sum.potentials[i * channels + c] = part.potentials[k * channels + c];
+            }
+        }
+    }
+    check_same(sum, expected, name + " on " + std::to_string(n_ranks) + " domains");
+}
+
+/// "cuda" is the GPU of this process by its rank on the machine, "cuda:N" the one named.
+void check_device_index() {
+    const char* names[] = {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK",
+                           "PMI_LOCAL_RANK", "SLURM_LOCALID"};
+    for (const char* name : names) unsetenv(name);
+    CHECK(les::device_index_of("cuda", 4) == 0);
+    for (const char* name : names) {
+        setenv(name, "6", 1);
+        CHECK(les::device_index_of("cuda", 4) == 2 && les::device_index_of("cuda", 8) == 6);
+        CHECK(les::device_index_of("cuda:3", 4) == 3);
+        setenv(name, "many", 1);
+        CHECK(les::device_index_of("cuda", 4) == 0);
+        unsetenv(name);
+    }
+    check_error([] { les::device_index_of("cuda:4", 4); }, "device cuda:4 was asked for, but there are 4 GPUs");
+    check_error([] { les::device_index_of("cuda", 0); }, "no GPU is found; use device cpu");
+    for (const char* name : {"gpu", "cuda:", "cuda:-1", "cuda:1x", "cuda:12345", ""})
+        check_error([&] { les::device_index_of(name, 4); },
+                    "`device` must be cpu, cuda or cuda:N, got " + std::string(name));
+}
+
+}  // namespace
+
+int main(int, char** arguments) {
+    const std::string cases = arguments[1], models = arguments[2];
+    for (const std::string name : {"triclinic", "isolated", "neutralized", "charge_transfers", "two_channels"}) {
+        const auto file = les::ModelFile::from_path(models + "/" + name + "_float64.les.pt");
+        const Case example(cases + "/" + name + ".json", file);
+        check_one_domain(file, example, name);
+        check_several_domains(file, example, name, 3);
+    }
+    const auto file = les::ModelFile::from_path(models + "/triclinic_float64.les.pt");
+    check_error([&] { les::Engine(file, options_on("cuda:2")); }, "device cuda:2 was asked for, but there are 2 GPUs");
+    les::EngineOptions options = options_on("cuda");
+    options.graph_memory = 1.0;
+    const auto warnings = les::Engine(file, options).take_warnings();
+    CHECK(warnings.size() == 1 && warnings[0].find("graph_memory has no effect on a GPU") == 0);
+    check_device_index();
+    std::puts("the engine with a device agrees with the engine on the CPU");
+}
