@@ -18,7 +18,7 @@ TEST_FLAGS ?=
 CUDA_ARCHITECTURES ?= all
 
 CPP_FILES = $(shell find csrc lammps_plugin openmm_plugin tests benchmarks -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake -type f -not -path '*/__pycache__/*' 2>/dev/null)
+SOURCES := $(shell find python csrc lammps_plugin openmm_plugin cmake examples/training -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help env demo test leaks cuda-compile lint format clean FORCE
 

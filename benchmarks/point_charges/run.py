@@ -17,8 +17,9 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -111,12 +112,13 @@ def make_data(folder: Path, size: Size) -> None:
         temporary.rename(folder / f"{name}.xyz")
 
 
-def train(folder: Path, size: Size) -> None:
+def train(data: Path, folder: Path, size: Size) -> None:
     """Trains and exports; an interrupted training of the same settings goes on where it was."""
+    folder.mkdir(parents=True, exist_ok=True)
     config = {
-        "data": {"train": str(folder / "training.xyz"), "valid": str(folder / "validation.xyz")},
+        "data": {"train": str(data / "training.xyz"), "valid": str(data / "validation.xyz")},
         "model": MODEL,
-        "training": TRAINING | {"epochs": size.epochs},
+        "training": training_settings(size),
         "output": str(folder / "model"),
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -124,13 +126,18 @@ def train(folder: Path, size: Size) -> None:
     run([PROGRAMS / "les-export", "model/model.pt", "--output", "point_charges.les.pt"], folder)
 
 
-def evaluate(folder: Path) -> dict[str, float]:
+def training_settings(size: Size) -> dict[str, Any]:
+    """Section `training` of les-train."""
+    return TRAINING | {"epochs": size.epochs}
+
+
+def evaluate(data: Path, folder: Path) -> dict[str, float]:
     """Errors on the held-out frames."""
     from les_md.ase import LESCalculator
 
     calculator = LESCalculator(str(folder / "point_charges.les.pt"))
     energy_errors, force_errors, learned, true = [], [], [], []
-    for frame in ase.io.read(folder / "held_out.xyz", index=":"):
+    for frame in ase.io.read(data / "held_out.xyz", index=":"):
         atoms = frame.copy()
         atoms.calc = calculator
         energy_errors.append((atoms.get_potential_energy() - frame.get_potential_energy()) / len(atoms))
@@ -148,6 +155,11 @@ def evaluate(folder: Path) -> dict[str, float]:
     }
 
 
+def digest(*settings: Any) -> str:
+    """Eight letters that stand for `settings`."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description="Charges learned from energies and forces of random point charges.")
@@ -159,16 +171,15 @@ def main() -> None:
     name = "long" if options.long else "quick" if options.quick else "short"
     size = SIZES[name]
     # other settings get another folder, so that results never mix
-    record = (
-        json.dumps([asdict(size), MODEL, TRAINING, BOX_LENGTH, TEMPERATURE]) + (HERE / "in.point_charges").read_text()
-    )
-    folder = options.output.resolve() / f"{name}-{hashlib.sha256(record.encode()).hexdigest()[:8]}"
+    sampling = [size.n_training, size.n_held_out, size.equilibration, size.steps_between, BOX_LENGTH, TEMPERATURE]
+    data = options.output.resolve() / f"{name}-data-{digest(sampling, (HERE / 'in.point_charges').read_text())}"
+    folder = options.output.resolve() / f"{name}-{digest(data.name, MODEL, training_settings(size))}"
     start = time.monotonic()
-    if not (folder / "held_out.xyz").exists():
+    if not (data / "held_out.xyz").exists():
         print("sampling with LAMMPS", flush=True)
-        make_data(folder, size)
-    train(folder, size)
-    results = evaluate(folder) | {"seconds": time.monotonic() - start}
+        make_data(data, size)
+    train(data, folder, size)
+    results = evaluate(data, folder) | {"seconds": time.monotonic() - start}
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     for quantity, value in results.items():
         print(f"{quantity:30s} {value:10.5g}")

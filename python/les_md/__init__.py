@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from les_md.pretrained_models import list_pretrained, pretrained
+
 __version__ = "0.1.0"
 
-__all__ = ["EwaldSolver", "MeshSolver", "__version__"]
+__all__ = ["EwaldSolver", "MeshSolver", "__version__", "list_pretrained", "pretrained"]
 
 if TYPE_CHECKING:
     from les_md.solvers import EwaldSolver, MeshSolver

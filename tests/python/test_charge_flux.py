@@ -1,5 +1,6 @@
 """Charges as transfers: conservation, exact polarization and its derivatives, the start of a training, errors."""
 
+import ase.build
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,9 @@ from les_md.engine import Engine
 from les_md.errors import LESError
 from les_md.export import write_model_file
 from les_md.forces import evaluate
+from les_md.model import LESModel
 from les_md.network import ElementCharges
-from les_md.settings import LongRangeSettings
+from les_md.settings import LongRangeSettings, ModelSettings
 
 FLUX = LongRangeSettings(charge_flux=True)
 
@@ -140,3 +142,24 @@ def test_contradicting_total_charges_are_refused():
 def test_neutrality_is_another_way():
     with pytest.raises(ValueError, match="`charge_flux` keeps the total charge by itself; set `neutrality` to false"):
         LongRangeSettings(charge_flux=True, neutrality=True)
+
+
+def test_a_step_moves_charges_about_as_far_as_without_transfers():
+    """All radial functions of all neighbours move at once: with large steps the charges of the initial fit are lost."""
+    water = ase.build.molecule("H2O", cell=[3.1] * 3, pbc=True).repeat(2)
+    settings = ModelSettings(symbols=["O", "H"], cutoff=4.5, l_max=1, body_order=2, channels=4, dtype="float64")
+    change = {}
+    for flux in (True, False):
+        model = LESModel(settings.model_copy(update={"long_range": LongRangeSettings(charge_flux=flux)}))
+        frame, step = frame_of(water, model), 0.01
+        before = evaluate(model, frame)[fields.LATENT_CHARGES]
+        with torch.no_grad():
+            if flux:  # from hydrogen to oxygen
+                constant = model.charge_transfers.coefficients.constant.view(2, 2, -1)
+                constant[0, 1] += step
+                constant[1, 0] -= step
+            else:
+                model.charge_head.constant[0] += step
+        after = evaluate(model, frame)[fields.LATENT_CHARGES]
+        change[flux] = (after - before)[frame[fields.TYPES] == 0].mean().item()
+    assert 0.2 * change[False] < change[True] < 5 * change[False]

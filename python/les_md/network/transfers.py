@@ -144,5 +144,7 @@ def collect_transfers(
     return charges, dipoles[:n_centre]
 
 
-#: Size of the transfers along one edge for outputs of order one; an atom has some tens of edges.
-TRANSFER_SCALE = 0.1
+#: Size of the transfers along one edge for outputs of order one. An atom has some tens of edges with several radial
+#: functions each, which all move at once: ten times larger, optimizers throw the charges of the initial fit away, and
+#: charges that are zero stay zero.
+TRANSFER_SCALE = 0.01

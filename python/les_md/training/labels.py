@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 
 from les_md.batch import is_periodic
+from les_md.datasets.catalogue import sha256_of
 from les_md.errors import LESError
 from les_md.training.settings import DataSettings
 
@@ -32,6 +33,15 @@ class LabelledFrame:
     spin: float | None = None  # multiplicity 2S + 1
     dipole: np.ndarray | None = None  # (3,), e angstrom, about the origin of the coordinates
     born_charges: np.ndarray | None = None  # (n_atoms, 3, 3), e, d(dipole_a)/d(r_ib)
+
+
+def check_hash(path: Path, expected: str | None) -> None:
+    """LESError if the file `path` has another SHA-256 than `expected`; None expects nothing."""
+    if expected is not None and (got := sha256_of(path)) != expected:
+        raise LESError(
+            f"data file '{path}': expected SHA-256 {expected}, got {got}; get the file again (`les-data`), or set "
+            "`data.sha256` to your own file's or leave it out"
+        )
 
 
 def read_atoms(path: Path) -> list[ase.Atoms]:

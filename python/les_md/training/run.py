@@ -28,7 +28,7 @@ from les_md.training import data
 from les_md.training.callbacks import EpochRecorder, Progress, WeightAverage
 from les_md.training.data import TrainingData
 from les_md.training.initial_model import print_initial_errors
-from les_md.training.labels import read_frames
+from les_md.training.labels import check_hash, read_frames
 from les_md.training.levenberg_marquardt import LeastSquaresModule
 from les_md.training.loss_settings import CHARGE_LABELS
 from les_md.training.report import errors_of, print_start, summary, write_report
@@ -95,6 +95,8 @@ def prepare_data(settings: TrainSettings) -> TrainingData:
     loss, source = settings.training.loss, settings.data
     need = (loss.uses("energy"), loss.uses("forces"), loss.uses("stress"))
     optional = [quantity for quantity in CHARGE_LABELS if loss.uses(quantity)]
+    for path in (*source.train, *source.valid):
+        check_hash(path, source.sha256.get(path.name))
     train_frames = read_frames(source.train, source, *need, optional)
     if source.valid:
         valid_frames = read_frames(source.valid, source, *need, optional)

@@ -39,6 +39,7 @@ class DataSettings(Settings):
         None, description="eV per atom, or a least-squares fit; default: that of the initial model, or fit"
     )
     allow_lone_atoms: bool = Field(False, description="accept frames in which an atom has no neighbour")
+    sha256: dict[str, str] = Field(default_factory=dict, description="expected SHA-256 of files, by file name")
 
     @field_validator("train", "valid", mode="before")
     @classmethod
@@ -53,6 +54,10 @@ class DataSettings(Settings):
             raise ValueError("`valid` and `valid_fraction` exclude each other: set one of them")
         if self.stress_key is not None and self.virial_key is not None:
             raise ValueError("`stress_key` and `virial_key` exclude each other: set one of them")
+        names = {path.name for path in (*self.train, *self.valid)}
+        for name in self.sha256:
+            if name not in names:
+                raise ValueError(f"`sha256` names {name}, which is neither in `train` nor in `valid`")
         return self
 
 

@@ -17,8 +17,8 @@ from les_md.errors import LESError
 from les_md.training import data
 from les_md.training.labels import read_frames
 from les_md.training.levenberg_marquardt import LevenbergMarquardt, weighted_errors
-from les_md.training.run import train
 from les_md.training.loss_settings import LossWeights
+from les_md.training.run import train
 from les_md.training.settings import DataSettings, check_settings
 
 LEAST_SQUARES: dict[str, Any] = {"optimizer": "levenberg_marquardt", "initial_fit": True}

@@ -1,0 +1,212 @@
+"""Tables and figures from the trainings that are done: `python benchmarks/accuracy/report.py OUTPUT DATA`.
+
+Apart from the trainings so that it can be called while they run. Tables go to report.md, numbers to report.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = {"LES": "#0072b2", "short range": "#d55e00"}
+CLASSES = {"CC": "charged, charged", "CP": "charged, polar", "PP": "polar, polar", "CA": "charged, apolar"}
+
+
+def write_report(output: Path, data: Path) -> None:
+    """Writes report.md, report.json and the figures of all groups with results."""
+    results = defaultdict(list)
+    for file in sorted(output.glob("*/*/result.json")):
+        result = json.loads(file.read_text())
+        results[result["group"]].append(result)
+    # a training of the seeds is one more length
+    results["times"] += [r for r in results["water"] if results["times"] and r["labels"] == {"kind": "LES", "seed": 0}]
+    parts, record = [], {}
+    for group, write in (("water", water_table), ("learning_curve", curve), ("times", time_table)):
+        if results[group]:
+            table, record[group] = write(results[group], output)
+            parts.append(table)
+    if results["dimers"]:
+        table, record["dimers"] = dimer_table(results["dimers"], output, data)
+        parts.append(table)
+    (output / "report.md").write_text("\n\n".join(parts) + "\n")
+    (output / "report.json").write_text(json.dumps(record, indent=2) + "\n")
+    print("\n\n".join(parts))
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation over seeds."""
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
+    return f"{np.mean(values):.3g} ± {np.std(values, ddof=1):.1g}"
+
+
+def by_label(results: list[dict[str, Any]], label: str, kind: str) -> dict[Any, list[dict[str, Any]]]:
+    """Results of one kind by the value of a label."""
+    found = defaultdict(list)
+    for result in results:
+        if result["labels"]["kind"] == kind:
+            found[result["labels"][label]].append(result)
+    return dict(sorted(found.items()))
+
+
+def errors(results: list[dict[str, Any]], quantity: str) -> list[float]:
+    """Validation errors of `results`."""
+    return [result["errors"][quantity] for result in results]
+
+
+def water_table(results: list[dict[str, Any]], _output: Path) -> tuple[str, Any]:
+    """Errors with and without LES over the seeds."""
+    lines = ["| water, PBE0+TS | seeds | energy, meV/atom | forces, meV/angstrom |", "|---|---|---|---|"]
+    record = {}
+    for kind in COLOURS:
+        chosen = [result for result in results if result["labels"]["kind"] == kind]
+        energy, forces = errors(chosen, "energy"), errors(chosen, "forces")
+        lines.append(f"| {kind} | {len(chosen)} | {spread(energy)} | {spread(forces)} |")
+        record[kind] = {"energy": energy, "forces": forces, "epochs": [result["epochs"] for result in chosen]}
+    pairs = zip(record["LES"]["forces"], record["short range"]["forces"], strict=False)
+    ratios = [les / short for les, short in pairs]
+    if ratios:
+        lines.append(f"| forces, LES / short range | {len(ratios)} | | {spread(ratios)} |")
+    return "\n".join(lines), record
+
+
+def curve(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:
+    """Errors over the number of training frames; learning_curve.png."""
+    figure, axes = new_figure()
+    lines = ["| frames | LES: energy | forces | short range: energy | forces |", "|---|---|---|---|---|"]
+    record: dict[str, Any] = {}
+    columns = {kind: by_label(results, "frames", kind) for kind in COLOURS}
+    for size in sorted({size for column in columns.values() for size in column}):
+        cells = []
+        for kind, column in columns.items():
+            for quantity in ("energy", "forces"):
+                values = errors(column.get(size, []), quantity)
+                cells.append(spread(values) if values else "")
+                record.setdefault(kind, {}).setdefault(str(size), {})[quantity] = values
+        lines.append(f"| {size} | " + " | ".join(cells) + " |")
+    for kind, column in columns.items():
+        means = [float(np.mean(errors(found, "forces"))) for found in column.values()]
+        axes.loglog(list(column), means, "o-", color=COLOURS[kind], label=kind)
+        for size, found in column.items():
+            axes.plot([size] * len(found), errors(found, "forces"), ".", color=COLOURS[kind], alpha=0.5)
+    axes.set_xlabel("training frames of 192 atoms")
+    axes.set_ylabel("force RMSE, validation (meV/angstrom)")
+    axes.legend(frameon=False)
+    figure.savefig(output / "learning_curve.png", dpi=150)
+    return "\n".join(lines), record
+
+
+def time_table(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:
+    """Force error over training time; training_time.png."""
+    lines = ["| epochs | minutes of one core | energy, meV/atom | forces, meV/angstrom |", "|---|---|---|---|"]
+    record = []
+    for result in sorted(results, key=lambda result: result["epochs"]):
+        duration, values = result["seconds"] / 60, result["errors"]
+        lines.append(f"| {result['epochs']} | {duration:.1f} | {values['energy']:.2f} | {values['forces']:.1f} |")
+        record.append({"epochs": result["epochs"], "minutes": duration, "errors": values})
+    figure, axes = new_figure()
+    axes.semilogx(
+        [row["minutes"] for row in record], [row["errors"]["forces"] for row in record], "o-", color="#0072b2"
+    )
+    axes.set_xlabel("minutes of one core")
+    axes.set_ylabel("force RMSE, validation (meV/angstrom)")
+    figure.savefig(output / "training_time.png", dpi=150)
+    return "\n".join(lines), record
+
+
+def dimer_table(results: list[dict[str, Any]], output: Path, data: Path) -> tuple[str, Any]:
+    """Errors of each class on the test frames, and energies against separation; dimers.png."""
+    from les_md.checkpoint import load_checkpoint
+    from les_md.predictions import CheckpointPredictor
+    from les_md.training.data import build_frames
+    from les_md.training.labels import read_frames
+    from les_md.training.settings import DataSettings
+
+    files = {part: data / f"charged_dimers_{part}.xyz" for part in ("train", "test")}
+    frames = {part: ase.io.read(file, ":") for part, file in files.items()}
+    energies: dict[str, dict[str, list[float]]] = {}
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for result in results:
+        kind = result["labels"]["kind"]
+        model, _ = load_checkpoint(Path(result["folder"]) / "run" / "model.pt")
+        predictor = CheckpointPredictor(model)
+        energies[kind] = {}
+        for part, file in files.items():
+            labelled = read_frames([file], DataSettings(train=[file]), True, True, False)
+            built = build_frames(labelled, predictor.symbols, predictor.cutoff, allow_lone_atoms=True)
+            predictions = list(predictor.predict(built))
+            energies[kind][part] = [prediction.energy for prediction in predictions]
+            if part == "test":
+                table[kind] = class_errors(frames[part], predictions)
+    lines = ["| test frames | LES: energy, meV | forces, meV/angstrom | short range: energy | forces |"]
+    lines.append("|---|---|---|---|---|")
+    for name in sorted({atoms.info["label"] for atoms in frames["test"]}):
+        cells = [f"{table[k][name][q]:.1f}" if k in table else "" for k in COLOURS for q in ("energy", "forces")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    dimer_figure(output / "dimers.png", frames, energies)
+    return "\n".join(lines), table
+
+
+def class_errors(frames: list[Any], predictions: list[Any]) -> dict[str, dict[str, float]]:
+    """RMSE of the energy of a frame (meV) and of force components (meV/angstrom) by class."""
+    found: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for atoms, prediction in zip(frames, predictions, strict=True):
+        energy, forces = found[atoms.info["label"]]
+        energy.append(prediction.energy - atoms.get_potential_energy())
+        forces.extend((prediction.forces - atoms.get_forces()).ravel())
+    rmse = {
+        name: [1000 * float(np.sqrt(np.mean(np.square(values)))) for values in pair] for name, pair in found.items()
+    }
+    return {name: {"energy": energy, "forces": forces} for name, (energy, forces) in rmse.items()}
+
+
+def dimer_figure(path: Path, frames: dict[str, list[Any]], energies: dict[str, dict[str, list[float]]]) -> None:
+    """Energies against separation, those of the reference at the last training separation being zero."""
+    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, title) in zip(figure.subplots(2, 2).ravel(), CLASSES.items(), strict=True):
+        chosen = {part: [i for i, atoms in enumerate(frames[part]) if atoms.info["label"] == name] for part in frames}
+        distance = {part: [frames[part][i].info["distance"] for i in chosen[part]] for part in frames}
+        reference = {part: [frames[part][i].get_potential_energy() for i in chosen[part]] for part in frames}
+        zero = reference["train"][int(np.argmax(distance["train"]))]
+        curves = {"reference": reference} | {
+            kind: {part: [values[part][i] for i in chosen[part]] for part in frames}
+            for kind, values in energies.items()
+        }
+        for kind, values in curves.items():
+            x = np.array(distance["train"] + distance["test"])
+            y = np.array(values["train"] + values["test"]) - zero
+            order = np.argsort(x)
+            style = {"color": "black", "linestyle": "", "marker": "o", "markersize": 4}
+            if kind != "reference":
+                style = {"color": COLOURS[kind], "linestyle": "-", "marker": ""}
+            axes.plot(x[order], y[order], label=kind, **style)
+        axes.axvspan(max(distance["train"]), max(distance["test"]), color="0.93", zorder=-1)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("separation (angstrom)")
+        axes.set_ylabel("energy (eV)")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def new_figure() -> tuple[Figure, Any]:
+    """A figure without a display."""
+    figure = Figure(figsize=(5.0, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path, help="folder of run.py")
+    parser.add_argument("data", type=Path, help="folder with the data")
+    options = parser.parse_args()
+    write_report(options.output.resolve(), options.data.resolve())

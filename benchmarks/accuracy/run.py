@@ -1,0 +1,141 @@
+"""Accuracy on public data: `python benchmarks/accuracy/run.py --data FOLDER`.
+
+FOLDER holds the files that `les-data` describes. Trainings run one at a time on one core at low priority; a call that
+is interrupted goes on where it was, and trainings that are done are not run again. `--only` chooses groups:
+
+    water           liquid water with and without LES, three seeds
+    learning_curve  the same on 10, 30, 100 and all training frames
+    times           force error against training time
+    dimers          energy against separation of the charged dimers, beyond the training range
+
+Results and figures are written to --output; report.py prints the tables again without training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from report import write_report
+from trainings import PROGRAMS, Training, run
+
+from les_md.datasets.catalogue import dataset
+from les_md.datasets.program import check
+from les_md.errors import LESError
+from les_md.training.data import split_frames
+from les_md.training.labels import read_frames
+from les_md.training.settings import DataSettings
+
+WATER = "water_pbe0.yaml"
+WATER_FILE = "water_pbe0ts.xyz"
+SEEDS = (0, 1, 2)
+SEED_EPOCHS = 6
+SIZES = (10, 30, 100, 288)
+STEPS = 1728  # of each training of the learning curve: 6 epochs of all frames
+TIME_EPOCHS = (12, 30)
+NICENESS = 15
+KINDS = {"LES": True, "short range": False}
+
+
+def water(seeds: tuple[int, ...]) -> list[Training]:
+    """The same network with and without LES for several seeds, which also choose the validation frames."""
+    return [
+        Training(
+            "water", f"{kind.replace(' ', '_')}-seed{seed}", WATER, long_range, SEED_EPOCHS, seed,
+            labels={"kind": kind, "seed": seed},
+        )
+        for seed in seeds
+        for kind, long_range in KINDS.items()
+    ]  # fmt: skip
+
+
+def learning_curve(data: Path, output: Path, seeds: tuple[int, ...]) -> list[Training]:
+    """Subsets of the training frames, as many steps for each; the validation frames of a seed are the same for all."""
+    trainings = []
+    for seed in seeds:
+        files = write_subsets(data / WATER_FILE, output / "learning_curve" / f"frames-seed{seed}", seed)
+        for size in SIZES:
+            for kind, long_range in KINDS.items():
+                trainings.append(
+                    Training(
+                        "learning_curve", f"{kind.replace(' ', '_')}-{size}-seed{seed}", WATER, long_range,
+                        STEPS // size, seed, files[str(size)], files["valid"],
+                        labels={"kind": kind, "frames": size, "seed": seed},
+                    )
+                )  # fmt: skip
+    return trainings
+
+
+def write_subsets(path: Path, folder: Path, seed: int) -> dict[str, Path]:
+    """Files of the first frames of a random order, and of the validation frames that the seed leaves out of all."""
+    names = {**{str(size): f"train{size}.xyz" for size in SIZES}, "valid": "valid.xyz"}
+    files = {key: folder / name for key, name in names.items()}
+    if all(file.exists() for file in files.values()):
+        return files
+    labelled = read_frames([path], DataSettings(train=[path]), True, True, False)
+    train, valid = split_frames(labelled, 0.1, seed)
+    frames = {frame.source: frame.atoms for frame in (*train, *valid)}
+    order = np.random.default_rng(seed).permutation(len(train))
+    folder.mkdir(parents=True, exist_ok=True)
+    for size in SIZES:
+        chosen = [frames[train[index].source] for index in order[:size]]
+        ase.io.write(files[str(size)], chosen, format="extxyz")
+    ase.io.write(files["valid"], [frames[frame.source] for frame in valid], format="extxyz")
+    return files
+
+
+def times() -> list[Training]:
+    """Trainings of different lengths; those of the other groups count as well."""
+    return [
+        Training("times", f"LES-{epochs}epochs", WATER, True, epochs, 0, labels={"kind": "LES", "epochs": epochs})
+        for epochs in TIME_EPOCHS
+    ]
+
+
+def dimers() -> list[Training]:
+    """As examples/training says, with and without LES."""
+    return [
+        Training("dimers", kind.replace(" ", "_"), "charged_dimers.yaml", long_range, labels={"kind": kind})
+        for kind, long_range in KINDS.items()
+    ]
+
+
+def main() -> None:
+    """Runs what is missing and writes the report."""
+    groups = ("water", "learning_curve", "times", "dimers")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the files that les-data describes")
+    parser.add_argument("--output", type=Path, default=Path("build/accuracy"), help="folder for trainings and results")
+    parser.add_argument("--only", choices=groups, action="append", help="group to run; may be repeated (default: all)")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many seeds (default: %(default)s)")
+    options = parser.parse_args()
+    chosen = options.only or groups
+    data, output, seeds = options.data.resolve(), options.output.resolve(), tuple(range(options.seeds))
+    if not (PROGRAMS / "les-train").exists():
+        raise SystemExit(f"accuracy: error: {PROGRAMS} has no les-train; install les-md there")
+    try:
+        for name in ("water_pbe0ts", "charged_dimers"):
+            entry = dataset(name)
+            needed = name == "charged_dimers" if chosen == ["dimers"] else name == "water_pbe0ts" or "dimers" in chosen
+            for file in entry.files if needed else []:
+                print(check(entry, data / file.name), flush=True)
+        trainings: list[Training] = []
+        trainings += water(seeds) if "water" in chosen else []
+        trainings += times() if "times" in chosen else []
+        trainings += dimers() if "dimers" in chosen else []
+        trainings += learning_curve(data, output, seeds[:2]) if "learning_curve" in chosen else []
+    except LESError as error:
+        raise SystemExit(f"accuracy: error: {error}") from None
+    os.nice(max(0, NICENESS - os.nice(0)))
+    for training in trainings:
+        run(training, data, output)
+    write_report(output, data)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    main()

@@ -1,0 +1,66 @@
+"""The settings that benchmarks/accuracy makes of those in examples/training, and its tables."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from les_md.training.settings import check_settings
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
+
+
+@pytest.fixture
+def accuracy(monkeypatch):
+    """The folder of the benchmark on the path, as when its programs are called."""
+    monkeypatch.syspath_prepend(BENCHMARK)
+    names = ("run", "report", "trainings")
+    yield lambda name: __import__(name)
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_settings_are_valid(accuracy, tmp_path):
+    run, trainings = accuracy("run"), accuracy("trainings")
+    for training in (*run.water((0, 1)), *run.times(), *run.dimers()):
+        raw = trainings.configuration(training, tmp_path) | {"output": str(tmp_path)}
+        settings = check_settings(raw, training.name)
+        assert (settings.model.long_range is not None) == training.long_range
+        assert settings.training.epochs == training.epochs or training.epochs is None
+        assert settings.training.seed == (training.seed or 0)
+        assert all(path.parent == tmp_path for path in (*settings.data.train, *settings.data.valid))
+
+
+def test_stages_keep_their_place(accuracy):
+    scale_epochs = accuracy("trainings").scale_epochs
+    training = {"epochs": 60, "loss": {"stages": [{"start_epoch": 40, "energy": 2.0}, {"start_epoch": 50}]}}
+    scale_epochs(training, 12)
+    assert training == {"epochs": 12, "loss": {"stages": [{"start_epoch": 8, "energy": 2.0}, {"start_epoch": 10}]}}
+    scale_epochs(training, 3)
+    assert [stage["start_epoch"] for stage in training["loss"]["stages"]] == [2]
+
+
+def test_spread_and_classes(accuracy):
+    report = accuracy("report")
+    assert report.spread([20.0]) == "20"
+    assert report.spread([20.0, 22.0, 24.0]) == "22 ± 2"
+
+    @dataclass
+    class Prediction:
+        energy: float
+        forces: np.ndarray
+
+    frames = []
+    for label, energy in (("CC", 1.0), ("CC", 2.0), ("PP", 3.0)):
+        atoms = ase.Atoms("H2", info={"label": label})
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((2, 3)))
+        frames.append(atoms)
+    predictions = [Prediction(1.003, np.full((2, 3), 0.001)), Prediction(2.004, np.zeros((2, 3)))]
+    found = report.class_errors(frames, [*predictions, Prediction(3.0, np.zeros((2, 3)))])
+    assert found["CC"]["energy"] == pytest.approx(1000 * np.sqrt((0.003**2 + 0.004**2) / 2))
+    assert found["CC"]["forces"] == pytest.approx(1.0 / np.sqrt(2))
+    assert found["PP"] == {"energy": 0.0, "forces": 0.0}
