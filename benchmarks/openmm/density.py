@@ -6,7 +6,8 @@
 
 OpenMM's Monte Carlo barostats know energies only, LAMMPS's `fix npt` moves the box by the virial. They agree if
 energies, virial and the change of the mesh with the box do. Every run has a file in `--output`, and a run that is
-there is not repeated; remove its file for another one.
+there is not repeated; remove its file for another one. The pressure in the table is that of the model's virial. Its
+mean must be the barostat's, which needs less time to see than the density.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ MASSES = {"O": 15.9994, "H": 4.0}  # u; the density does not depend on masses, a
 TIME_STEP = 1.0  # fs
 SAMPLE_EVERY = 20  # steps
 MOVE_EVERY = 2  # steps between moves of the Monte Carlo barostats
+BAR = 16.6053907  # bar in kJ/mol/nm^3
 LAMMPS_KEYWORDS = {"isotropic": "iso", "anisotropic": "aniso", "flexible": "tri"}
 RUNS = [f"{host}-{kind}" for kind in LAMMPS_KEYWORDS for host in ("openmm", "lammps")]
 LAMMPS_INPUT = """
@@ -43,14 +45,14 @@ velocity     all create {temperature} {seed} mom yes dist gaussian
 fix          barostat all npt temp {temperature} {temperature} 0.1 {keyword} {pressure} {pressure} 0.3 flip no
 timestep     {time_step}
 thermo       {every}
-thermo_style custom step temp vol
+thermo_style custom step temp vol press
 thermo_modify norm no format float %.8g flush yes
 run          {steps}
 """
 
 
 def run_lammps(kind: str, atoms: ase.Atoms, options: argparse.Namespace, path: Path) -> None:
-    """Steps of `fix npt`; (time in ps, temperature in K, volume in A^3) a line to `path`."""
+    """Steps of `fix npt`; (time in ps, temperature in K, volume in A^3, pressure in bar) a line to `path`."""
     data, script = path.with_suffix(".data"), path.with_suffix(".in")
     ase.io.write(data, atoms, format="lammps-data", specorder=["O", "H"], masses=True, atom_style="atomic")
     script.write_text(
@@ -74,8 +76,8 @@ def run_lammps(kind: str, atoms: ase.Atoms, options: argparse.Namespace, path: P
         last = ""
         for line in process.stdout:
             words = line.split()
-            if len(words) == 3 and words[0].isdigit():
-                table.write(f"{int(words[0]) * TIME_STEP / 1000.0:.4f},{words[1]},{words[2]}\n")
+            if len(words) == 4 and words[0].isdigit():
+                table.write(",".join([f"{int(words[0]) * TIME_STEP / 1000.0:.4f}", *words[1:]]) + "\n")
                 table.flush()
             last = line if "ERROR" in line else last
         if process.wait() != 0:
@@ -108,7 +110,7 @@ def run_openmm(kind: str, atoms: ase.Atoms, options: argparse.Namespace, path: P
         force.addBond(oxygen, oxygen + 2)
     system.addForce(force)
     system.addForce(barostat)
-    integrator = openmm.LangevinMiddleIntegrator(temperature, 2 / unit.picosecond, TIME_STEP * unit.femtosecond)
+    integrator = openmm.LangevinMiddleIntegrator(temperature, 5 / unit.picosecond, TIME_STEP * unit.femtosecond)
     integrator.setRandomNumberSeed(options.seed)
     platform = openmm.Platform.getPlatformByName("CPU")
     context = openmm.Context(system, integrator, platform, {"Threads": "1"})
@@ -121,8 +123,10 @@ def run_openmm(kind: str, atoms: ase.Atoms, options: argparse.Namespace, path: P
                 integrator.step(SAMPLE_EVERY)
             velocities = context.getState(velocities=True).getVelocities(asNumpy=True)._value
             kelvin = np.sum(atoms.get_masses()[:, None] * velocities**2) / (3 * len(atoms) * boltzmann)
-            volume = context.getState().getPeriodicBoxVolume().value_in_unit(unit.angstrom**3)
-            table.write(f"{step * TIME_STEP / 1000.0:.4f},{kelvin:.8g},{volume:.8g}\n")
+            volume = context.getState().getPeriodicBoxVolume().value_in_unit(unit.nanometer**3)
+            virial = np.trace(force.getVirial(context).value_in_unit(unit.kilojoule_per_mole)) / 3.0
+            bar = (len(atoms) * boltzmann * options.temperature + virial) / volume * BAR
+            table.write(f"{step * TIME_STEP / 1000.0:.4f},{kelvin:.8g},{1000.0 * volume:.8g},{bar:.8g}\n")
             table.flush()
 
 
@@ -136,19 +140,20 @@ def density_table(atoms: ase.Atoms, options: argparse.Namespace) -> str:
     """Means of all runs with at least four blocks, and the differences of hosts over their errors."""
     elements = ase.data.atomic_masses[atoms.numbers]
     densities: dict[str, tuple[float, float]] = {}
-    lines = ["| run | ps | temperature, K | density, g/cm^3 | OpenMM - LAMMPS | over its error |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    lines = ["| run | ps | temperature, K | pressure, bar | density, g/cm^3 | OpenMM - LAMMPS | over its error |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in RUNS:
         path = options.output / f"{name}.csv"
         if not path.exists():
             continue
         complete = path.read_text().rpartition("\n")[0].splitlines()  # without a line that is being written
-        rows = np.array([[float(word) for word in line.split(",")] for line in complete]).reshape(-1, 3)
+        rows = np.array([[float(word) for word in line.split(",")] for line in complete]).reshape(-1, 4)
         rows = rows[rows[:, 0] > options.equilibration]
         blocks = int(len(rows) * SAMPLE_EVERY * TIME_STEP / 1000.0 / options.block)
         if blocks < 4:
             continue
         kelvin, kelvin_error = block_mean(rows[:, 1], blocks)
+        bar, bar_error = block_mean(rows[:, 3], blocks)
         density, error = block_mean(elements.sum() / rows[:, 2] / (ase.units.kg / 1000.0) * 1e24, blocks)
         densities[name] = density, error
         host, kind = name.split("-")
@@ -159,7 +164,7 @@ def density_table(atoms: ase.Atoms, options: argparse.Namespace) -> str:
             compared = f"{difference:+.4f} +- {both:.4f} | {abs(difference) / both:.1f}"
         lines.append(
             f"| {host}, {kind} | {rows[-1, 0] - options.equilibration:.0f} | {kelvin:.1f} +- {kelvin_error:.1f} "
-            f"| {density:.4f} +- {error:.4f} | {compared} |"
+            f"| {bar:.0f} +- {bar_error:.0f} | {density:.4f} +- {error:.4f} | {compared} |"
         )
     return "\n".join(lines)
 
@@ -183,6 +188,10 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     atoms = ase.io.read(options.frames, index=-1)
     atoms.set_masses([MASSES[symbol] for symbol in atoms.get_chemical_symbols()])
+    for oxygen in range(0, len(atoms), 3):  # whole molecules: barostats of OpenMM move them by their centres
+        atoms.positions[oxygen + 1 : oxygen + 3] = atoms.positions[oxygen] + atoms.get_distances(
+            oxygen, [oxygen + 1, oxygen + 2], mic=True, vector=True
+        )
     for name in options.runs if not options.report else []:
         host, kind = name.split("-")
         path = options.output / f"{name}.csv"

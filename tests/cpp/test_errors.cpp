@@ -44,7 +44,8 @@ int main(int, char** arguments) {
     doublet.spin = 2.0;
     check_error([&] { les::Engine engine(file, gpu); }, "`device` must be cpu, cuda or cuda:N, got gpu");
     if (!les::has_device_engine())
-        check_error([&] { les::DeviceEngine engine(file, {}, 0, nullptr); }, "this build of les-md has no CUDA kernels");
+        check_error([&] { les::DeviceEngine engine(file, {}, 0, nullptr); },
+                    "this build of les-md has no CUDA kernels");
     check_error([&] { les::Engine engine(file, idle); }, "`threads` must be at least 1, got 0");
     check_error([&] { les::Engine engine(file, charged); },
                 "total_charge needs a model trained with `neutrality: true`");

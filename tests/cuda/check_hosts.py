@@ -31,6 +31,11 @@ def forces_of_ase(model: Path, atoms: ase.Atoms, device: str) -> np.ndarray:
     atoms = atoms.copy()
     atoms.calc = LESCalculator(model, device=device, solver="mesh", accuracy=1e-6)
     forces: np.ndarray = atoms.get_forces()
+    if device != "cpu" and "on the GPU" not in atoms.calc.engine.long_range_description:
+        sys.exit(
+            "check_hosts: error: les_md was built without CUDA, only the network is on the GPU; build it again where "
+            "nvcc and a CUDA build of torch are found"
+        )
     return forces
 
 
