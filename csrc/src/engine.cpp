@@ -80,8 +80,9 @@ struct Engine::Implementation {
             make_network = nullptr;  // it holds the file
         }
         if (metadata.long_range) {
-            periodic_solver =
-                make_periodic_solver(*metadata.long_range, metadata.n_channels, long_range_options(metadata, options));
+            LongRangeOptions periodic = long_range_options(metadata, options);
+            if (device) periodic.solver = "mesh";  // that of the device, also in evaluations that are not for it
+            periodic_solver = make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
             isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
         } else if (sets_more_than_solver(options.long_range)) {
             warnings.emplace_back(options_without_long_range);
@@ -219,13 +220,15 @@ std::vector<std::string> Engine::take_warnings() {
     if (implementation_->solver != nullptr) {
         for (auto& text : implementation_->solver->take_warnings()) warnings.push_back(std::move(text));
     }
-    if (implementation_->device) {
-        for (auto& text : implementation_->device->take_warnings()) warnings.push_back(std::move(text));
-    }
-    for (auto& text : implementation_->embedding.take_warnings()) {
-        // the two sums share their settings, and what there is to say of them
-        if (std::find(warnings.begin(), warnings.end(), text) == warnings.end()) warnings.push_back(std::move(text));
-    }
+    // the sums share their settings, and what there is to say of them
+    const auto add = [&](std::vector<std::string> texts) {
+        for (auto& text : texts) {
+            if (std::find(warnings.begin(), warnings.end(), text) == warnings.end())
+                warnings.push_back(std::move(text));
+        }
+    };
+    if (implementation_->device) add(implementation_->device->take_warnings());
+    add(implementation_->embedding.take_warnings());
     return warnings;
 }
 

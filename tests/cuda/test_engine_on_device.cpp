@@ -269,6 +269,10 @@ int main(int, char** arguments) {
     options.graph_memory = 1.0;
     const auto warnings = les::Engine(file, options).take_warnings();
     CHECK(warnings.size() == 1 && warnings[0].find("graph_memory has no effect on a GPU") == 0);
+    // said once, though engine and device both see it
+    const auto short_range = les::ModelFile::from_path(models + "/short_range_float64.les.pt");
+    const auto of_short_range = les::Engine(short_range, options_on("cuda")).take_warnings();
+    CHECK(of_short_range.size() == 1 && of_short_range[0].find("this model has no long-range energy") == 0);
     check_device_index();
     std::puts("the engine with a device agrees with the engine on the CPU");
 }
