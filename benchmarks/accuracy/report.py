@@ -11,13 +11,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLOURS = {"LES": "#0072b2", "short range": "#d55e00"}
-CLASSES = {"CC": "charged, charged", "CP": "charged, polar", "PP": "polar, polar", "CA": "charged, apolar"}
+PAIRS = {"CC": "charged, charged", "CP": "charged, polar", "PP": "polar, polar", "CA": "charged, apolar"}
+
+#: Separations (angstrom) and energies (eV) of training and test frames.
+Curve = dict[str, list[tuple[float, float]]]
 
 
 def write_report(output: Path, data: Path) -> None:
@@ -29,7 +31,12 @@ def write_report(output: Path, data: Path) -> None:
     # a training of the seeds is one more length
     results["times"] += [r for r in results["water"] if results["times"] and r["labels"] == {"kind": "LES", "seed": 0}]
     parts, record = [], {}
-    for group, write in (("water", water_table), ("learning_curve", curve), ("times", time_table)):
+    for group, write in (
+        ("water", water_table),
+        ("learning_curve", curve),
+        ("times", time_table),
+        ("dipeptides", plain_table),
+    ):
         if results[group]:
             table, record[group] = write(results[group], output)
             parts.append(table)
@@ -78,6 +85,15 @@ def water_table(results: list[dict[str, Any]], _output: Path) -> tuple[str, Any]
     return "\n".join(lines), record
 
 
+def plain_table(results: list[dict[str, Any]], _output: Path) -> tuple[str, Any]:
+    """Errors with and without LES, one training each."""
+    lines = ["| dipeptides | minutes of one core | energy, meV/atom | forces, meV/angstrom |", "|---|---|---|---|"]
+    for result in results:
+        energy, forces = result["errors"]["energy"], result["errors"]["forces"]
+        lines.append(f"| {result['labels']['kind']} | {result['seconds'] / 60:.1f} | {energy:.2f} | {forces:.1f} |")
+    return "\n".join(lines), {result["labels"]["kind"]: result["errors"] for result in results}
+
+
 def curve(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:
     """Errors over the number of training frames; learning_curve.png."""
     figure, axes = new_figure()
@@ -123,7 +139,7 @@ def time_table(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:
 
 
 def dimer_table(results: list[dict[str, Any]], output: Path, data: Path) -> tuple[str, Any]:
-    """Errors of each class on the test frames, and energies against separation; dimers.png."""
+    """Errors of each pair of molecules on the test frames, and energies against separation; dimers.png."""
     from les_md.checkpoint import load_checkpoint
     from les_md.predictions import CheckpointPredictor
     from les_md.training.data import build_frames
@@ -131,69 +147,62 @@ def dimer_table(results: list[dict[str, Any]], output: Path, data: Path) -> tupl
     from les_md.training.settings import DataSettings
 
     files = {part: data / f"charged_dimers_{part}.xyz" for part in ("train", "test")}
-    frames = {part: ase.io.read(file, ":") for part, file in files.items()}
-    energies: dict[str, dict[str, list[float]]] = {}
-    table: dict[str, dict[str, dict[str, float]]] = {}
+    curves: dict[str, dict[str, Curve]] = defaultdict(dict)
+    table: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for result in results:
-        kind = result["labels"]["kind"]
+        kind, pair = result["labels"]["kind"], result["labels"]["pair"]
         model, _ = load_checkpoint(Path(result["folder"]) / "run" / "model.pt")
         predictor = CheckpointPredictor(model)
-        energies[kind] = {}
         for part, file in files.items():
-            labelled = read_frames([file], DataSettings(train=[file]), True, True, False)
+            settings = DataSettings(train=[file], select={"label": pair})
+            labelled = read_frames([file], settings, True, True, False)
             built = build_frames(labelled, predictor.symbols, predictor.cutoff, allow_lone_atoms=True)
             predictions = list(predictor.predict(built))
-            energies[kind][part] = [prediction.energy for prediction in predictions]
+            frames = [frame.atoms for frame in labelled]
+            reference = curves[pair].setdefault("reference", {})
+            reference[part] = [(a.info["distance"], a.get_potential_energy()) for a in frames]
+            energies = [prediction.energy for prediction in predictions]
+            curve = curves[pair].setdefault(kind, {})
+            curve[part] = [(a.info["distance"], energy) for a, energy in zip(frames, energies, strict=True)]
             if part == "test":
-                table[kind] = class_errors(frames[part], predictions)
+                table[pair][kind] = rmse(frames, predictions)
     lines = ["| test frames | LES: energy, meV | forces, meV/angstrom | short range: energy | forces |"]
     lines.append("|---|---|---|---|---|")
-    for name in sorted({atoms.info["label"] for atoms in frames["test"]}):
-        cells = [f"{table[k][name][q]:.1f}" if k in table else "" for k in COLOURS for q in ("energy", "forces")]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    dimer_figure(output / "dimers.png", frames, energies)
+    for pair in sorted(table):
+        cells = [f"{table[pair][k][q]:.1f}" if k in table[pair] else "" for k in COLOURS for q in ("energy", "forces")]
+        lines.append(f"| {pair} | " + " | ".join(cells) + " |")
+    dimer_figure(output / "dimers.png", curves)
     return "\n".join(lines), table
 
 
-def class_errors(frames: list[Any], predictions: list[Any]) -> dict[str, dict[str, float]]:
-    """RMSE of the energy of a frame (meV) and of force components (meV/angstrom) by class."""
-    found: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+def rmse(frames: list[Any], predictions: list[Any]) -> dict[str, float]:
+    """Root mean square errors of the energy of a frame (meV) and of force components (meV/angstrom)."""
+    energies, forces = [], []
     for atoms, prediction in zip(frames, predictions, strict=True):
-        energy, forces = found[atoms.info["label"]]
-        energy.append(prediction.energy - atoms.get_potential_energy())
+        energies.append(prediction.energy - atoms.get_potential_energy())
         forces.extend((prediction.forces - atoms.get_forces()).ravel())
-    rmse = {
-        name: [1000 * float(np.sqrt(np.mean(np.square(values)))) for values in pair] for name, pair in found.items()
-    }
-    return {name: {"energy": energy, "forces": forces} for name, (energy, forces) in rmse.items()}
+    values = {"energy": energies, "forces": forces}
+    return {quantity: 1000 * float(np.sqrt(np.mean(np.square(errors)))) for quantity, errors in values.items()}
 
 
-def dimer_figure(path: Path, frames: dict[str, list[Any]], energies: dict[str, dict[str, list[float]]]) -> None:
+def dimer_figure(path: Path, curves: dict[str, dict[str, Curve]]) -> None:
     """Energies against separation, those of the reference at the last training separation being zero."""
-    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    figure = Figure(figsize=(4.0 * len(curves), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (name, title) in zip(figure.subplots(2, 2).ravel(), CLASSES.items(), strict=True):
-        chosen = {part: [i for i, atoms in enumerate(frames[part]) if atoms.info["label"] == name] for part in frames}
-        distance = {part: [frames[part][i].info["distance"] for i in chosen[part]] for part in frames}
-        reference = {part: [frames[part][i].get_potential_energy() for i in chosen[part]] for part in frames}
-        zero = reference["train"][int(np.argmax(distance["train"]))]
-        curves = {"reference": reference} | {
-            kind: {part: [values[part][i] for i in chosen[part]] for part in frames}
-            for kind, values in energies.items()
-        }
-        for kind, values in curves.items():
-            x = np.array(distance["train"] + distance["test"])
-            y = np.array(values["train"] + values["test"]) - zero
-            order = np.argsort(x)
+    axes_of = np.atleast_1d(figure.subplots(1, len(curves)))
+    for axes, (pair, found) in zip(axes_of, sorted(curves.items()), strict=True):
+        last, zero = max(found["reference"]["train"])
+        for kind, parts in found.items():
+            points = np.array(sorted(parts["train"] + parts["test"]))
             style = {"color": "black", "linestyle": "", "marker": "o", "markersize": 4}
             if kind != "reference":
                 style = {"color": COLOURS[kind], "linestyle": "-", "marker": ""}
-            axes.plot(x[order], y[order], label=kind, **style)
-        axes.axvspan(max(distance["train"]), max(distance["test"]), color="0.93", zorder=-1)
-        axes.set_title(title, fontsize=9)
+            axes.plot(points[:, 0], points[:, 1] - zero, label=kind, **style)
+        axes.axvspan(last, max(found["reference"]["test"])[0], color="0.93", zorder=-1)
+        axes.set_title(PAIRS[pair], fontsize=9)
         axes.set_xlabel("separation (angstrom)")
         axes.set_ylabel("energy (eV)")
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    axes_of[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
 
 

@@ -6,7 +6,8 @@ is interrupted goes on where it was, and trainings that are done are not run aga
     water           liquid water with and without LES, three seeds
     learning_curve  the same on 10, 30, 100 and all training frames
     times           force error against training time
-    dimers          energy against separation of the charged dimers, beyond the training range
+    dipeptides      polar dipeptides in vacuum with and without LES
+    dimers          energy against separation of charged and polar dimers, beyond the training range
 
 Results and figures are written to --output; report.py prints the tables again without training.
 """
@@ -38,6 +39,9 @@ SIZES = (10, 30, 100, 288)
 STEPS = 1728  # of each training of the learning curve: 6 epochs of all frames
 TIME_EPOCHS = (12, 30)
 NICENESS = 15
+PAIRS = ("CC", "CP", "PP", "CA")
+DATA = dict.fromkeys(("water", "learning_curve", "times"), "water_pbe0ts")
+DATA |= {"dipeptides": "dipeptides", "dimers": "charged_dimers"}
 KINDS = {"LES": True, "short range": False}
 
 
@@ -96,37 +100,49 @@ def times() -> list[Training]:
     ]
 
 
-def dimers() -> list[Training]:
+def dipeptides() -> list[Training]:
     """As examples/training says, with and without LES."""
     return [
-        Training("dimers", kind.replace(" ", "_"), "charged_dimers.yaml", long_range, labels={"kind": kind})
+        Training("dipeptides", kind.replace(" ", "_"), "dipeptides.yaml", long_range, labels={"kind": kind})
         for kind, long_range in KINDS.items()
     ]
 
 
+def dimers(pairs: tuple[str, ...]) -> list[Training]:
+    """As examples/training says, each pair of molecules by itself, with and without LES."""
+    return [
+        Training(
+            "dimers", f"{pair}-{kind.replace(' ', '_')}", "charged_dimers.yaml", long_range,
+            select={"label": pair}, labels={"kind": kind, "pair": pair},
+        )
+        for pair in pairs
+        for kind, long_range in KINDS.items()
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Runs what is missing and writes the report."""
-    groups = ("water", "learning_curve", "times", "dimers")
+    groups = ("water", "learning_curve", "times", "dipeptides", "dimers")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the files that les-data describes")
     parser.add_argument("--output", type=Path, default=Path("build/accuracy"), help="folder for trainings and results")
     parser.add_argument("--only", choices=groups, action="append", help="group to run; may be repeated (default: all)")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many seeds (default: %(default)s)")
+    parser.add_argument("--pairs", choices=PAIRS, nargs="+", default=PAIRS, help="dimers (default: %(default)s)")
     options = parser.parse_args()
     chosen = options.only or groups
     data, output, seeds = options.data.resolve(), options.output.resolve(), tuple(range(options.seeds))
     if not (PROGRAMS / "les-train").exists():
         raise SystemExit(f"accuracy: error: {PROGRAMS} has no les-train; install les-md there")
     try:
-        for name in ("water_pbe0ts", "charged_dimers"):
-            entry = dataset(name)
-            needed = name == "charged_dimers" if chosen == ["dimers"] else name == "water_pbe0ts" or "dimers" in chosen
-            for file in entry.files if needed else []:
-                print(check(entry, data / file.name), flush=True)
+        for name in sorted({DATA[group] for group in chosen}):
+            for file in dataset(name).files:
+                print(check(dataset(name), data / file.name), flush=True)
         trainings: list[Training] = []
         trainings += water(seeds) if "water" in chosen else []
         trainings += times() if "times" in chosen else []
-        trainings += dimers() if "dimers" in chosen else []
+        trainings += dipeptides() if "dipeptides" in chosen else []
+        trainings += dimers(tuple(options.pairs)) if "dimers" in chosen else []
         trainings += learning_curve(data, output, seeds[:2]) if "learning_curve" in chosen else []
     except LESError as error:
         raise SystemExit(f"accuracy: error: {error}") from None

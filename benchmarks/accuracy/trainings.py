@@ -27,7 +27,7 @@ PROGRAMS = Path(sys.executable).parent  # les-train is installed beside this pyt
 class Training:
     """One training: the settings file of examples/training and what is changed in it."""
 
-    group: str  # water, learning_curve, times, dimers
+    group: str  # water, learning_curve, times, dipeptides, dimers
     name: str
     settings: str  # file of examples/training
     long_range: bool = True
@@ -35,6 +35,7 @@ class Training:
     seed: int | None = None
     train: Path | None = None  # in place of the file of the settings
     valid: Path | None = None
+    select: dict[str, str] | None = None
     labels: dict[str, Any] = field(default_factory=dict)  # for the report
 
 
@@ -49,6 +50,8 @@ def configuration(training: Training, data: Path) -> dict[str, Any]:
         raw["data"]["valid"] = str(data / raw["data"]["valid"])
     if training.train is not None:
         raw["data"].pop("sha256", None)  # files of this program
+    if training.select is not None:
+        raw["data"]["select"] = training.select
     if not training.long_range:
         raw["model"]["long_range"] = None
         for key in ("long_range_solver", "long_range_accuracy"):

@@ -26,7 +26,7 @@ def accuracy(monkeypatch):
 
 def test_settings_are_valid(accuracy, tmp_path):
     run, trainings = accuracy("run"), accuracy("trainings")
-    for training in (*run.water((0, 1)), *run.times(), *run.dimers()):
+    for training in (*run.water((0, 1)), *run.times(), *run.dipeptides(), *run.dimers(run.PAIRS)):
         raw = trainings.configuration(training, tmp_path) | {"output": str(tmp_path)}
         settings = check_settings(raw, training.name)
         assert (settings.model.long_range is not None) == training.long_range
@@ -44,7 +44,7 @@ def test_stages_keep_their_place(accuracy):
     assert [stage["start_epoch"] for stage in training["loss"]["stages"]] == [2]
 
 
-def test_spread_and_classes(accuracy):
+def test_spread_and_errors(accuracy):
     report = accuracy("report")
     assert report.spread([20.0]) == "20"
     assert report.spread([20.0, 22.0, 24.0]) == "22 ± 2"
@@ -55,12 +55,11 @@ def test_spread_and_classes(accuracy):
         forces: np.ndarray
 
     frames = []
-    for label, energy in (("CC", 1.0), ("CC", 2.0), ("PP", 3.0)):
-        atoms = ase.Atoms("H2", info={"label": label})
+    for energy in (1.0, 2.0):
+        atoms = ase.Atoms("H2")
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((2, 3)))
         frames.append(atoms)
     predictions = [Prediction(1.003, np.full((2, 3), 0.001)), Prediction(2.004, np.zeros((2, 3)))]
-    found = report.class_errors(frames, [*predictions, Prediction(3.0, np.zeros((2, 3)))])
-    assert found["CC"]["energy"] == pytest.approx(1000 * np.sqrt((0.003**2 + 0.004**2) / 2))
-    assert found["CC"]["forces"] == pytest.approx(1.0 / np.sqrt(2))
-    assert found["PP"] == {"energy": 0.0, "forces": 0.0}
+    found = report.rmse(frames, predictions)
+    assert found["energy"] == pytest.approx(1000 * np.sqrt((0.003**2 + 0.004**2) / 2))
+    assert found["forces"] == pytest.approx(1.0 / np.sqrt(2))
