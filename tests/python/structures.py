@@ -33,6 +33,8 @@ def random_model(seed=0, atoms=None, dtype="float64", **settings):
     structures = [random_atoms(seed=seed) for seed in range(10, 16)] + ([atoms] if atoms is not None else [])
     frames = [frame_from_atoms(frame, model.settings.symbols, model.settings.cutoff) for frame in structures]
     model.initialize_scales(collate(frames))
+    if model.charge_flux:
+        model.charge_transfers.coefficients.output_scale.mul_(10.0)  # random weights: transfers that can be seen
     return model
 
 

@@ -45,7 +45,7 @@ def further(settings_of, write_frames, first):
 
 
 def test_starts_from_the_checkpoint_and_gets_better(further, first, tmp_path, capsys):
-    settings = check_settings(further(training={"epochs": 10, "ema_decay": None}), "test")
+    settings = check_settings(further(training={"epochs": 30, "ema_decay": None}), "test")
     dataset = prepare_data(settings)
     before, _ = load_checkpoint(first)
     model = build_model(settings, dataset)
