@@ -2,7 +2,7 @@
 
     cd examples/lammps && python make_water.py 4 water.data
     lmp -in in.water_spectrum -var model $(les-models water-pbe0)
-    les-spectra current.txt --resolution 25 --output water_spectrum
+    les-spectra current.txt --resolution 25 --blocks 5 --output water_spectrum
     python ../../benchmarks/spectrum/water.py water_spectrum ../../docs/water_spectrum.png
 
 Measured maxima: J. E. Bertie, Z. Lan, Appl. Spectrosc. 50, 1047 (1996), 25 C; the band near 200 1/cm: H. R. Zelsmann,
