@@ -8,7 +8,7 @@ OpenMM's Monte Carlo barostats know energies only, LAMMPS's `fix nph` moves the 
 energies, virial and the change of the mesh with the box do. Both have Langevin thermostats: one Nose-Hoover chain for
 all atoms leaves vibrations and translations of so small a box at different temperatures for long. Every run has a file
 in `--output`, and a run that is there is not repeated; remove its file for another one. The pressure in the table is
-that of the model's virial; its mean must be the barostat's.
+that of the model's virial; its mean must be the barostat's. `--thermostat nose-hoover` is `fix npt`, for LAMMPS.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ SAMPLE_EVERY = 20  # steps
 MOVE_EVERY = 2  # steps between moves of the Monte Carlo barostats
 BAR = 16.6053907  # bar in kJ/mol/nm^3
 LAMMPS_KEYWORDS = {"isotropic": "iso", "anisotropic": "aniso", "flexible": "tri"}
+LAMMPS_FIXES = {
+    "langevin": (
+        "fix barostat all nph {box}\nfix thermostat all langevin {temperature} {temperature} 0.2 {seed} zero yes"
+    ),
+    "nose-hoover": "fix barostat all npt temp {temperature} {temperature} 0.1 {box}",
+}
 RUNS = [f"{host}-{kind}" for kind in LAMMPS_KEYWORDS for host in ("openmm", "lammps")]
 LAMMPS_INPUT = """
 units        metal
@@ -43,12 +49,7 @@ read_data    {data}
 pair_style   les
 pair_coeff   * * {model} O H
 velocity     all create {temperature} {seed} mom yes dist gaussian
-fix          barostat all nph {keyword} {pressure} {pressure} 0.3 flip no
-fix          thermostat all langevin {temperature} {temperature} 0.2 {seed} zero yes
-group        oxygen type 1
-group        hydrogen type 2
-compute      oxygen oxygen temp
-compute      hydrogen hydrogen temp
+{fixes}
 timestep     {time_step}
 thermo       {every}
 thermo_style custom step temp vol press
@@ -58,17 +59,18 @@ run          {steps}
 
 
 def run_lammps(kind: str, atoms: ase.Atoms, options: argparse.Namespace, path: Path) -> None:
-    """`fix nph` and a Langevin thermostat; (time in ps, temperature in K, volume in A^3, pressure in bar) to `path`."""
+    """`fix nph` or `fix npt`; (time in ps, temperature in K, volume in A^3, pressure in bar) to `path`."""
     data, script = path.with_suffix(".data"), path.with_suffix(".in")
     ase.io.write(data, atoms, format="lammps-data", specorder=["O", "H"], masses=True, atom_style="atomic")
+    box = f"{LAMMPS_KEYWORDS[kind]} {options.pressure} {options.pressure} 0.3 flip no"
+    fixes = LAMMPS_FIXES[options.thermostat].format(box=box, temperature=options.temperature, seed=options.seed)
     script.write_text(
         LAMMPS_INPUT.format(
+            fixes=fixes,
             data=data,
             triclinic="change_box all triclinic" if kind == "flexible" else "",
             model=options.model,
             temperature=options.temperature,
-            pressure=options.pressure,
-            keyword=LAMMPS_KEYWORDS[kind],
             seed=options.seed,
             time_step=TIME_STEP / 1000.0,
             every=SAMPLE_EVERY,
@@ -187,6 +189,7 @@ def main() -> None:
     parser.add_argument("--block", type=float, default=2.0, help="ps of one block of the error estimate")
     parser.add_argument("--temperature", type=float, default=450.0, help="K")
     parser.add_argument("--pressure", type=float, default=10000.0, help="bar")
+    parser.add_argument("--thermostat", choices=LAMMPS_FIXES, default="langevin", help="of LAMMPS")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="the table only")
     options = parser.parse_args()

@@ -97,8 +97,9 @@ class LeastSquaresModule(TrainerModule):
         penalties, squared = error_sums(output, tensors, self.settings.loss)
         self.train_sums += torch.stack([penalties.detach(), squared])
         errors = weighted_errors(label_errors(output, tensors, self.settings.loss), self.counts, self.weights)
-        self.rows.append((errors.detach(), self._jacobian(errors)))
-        if batch_idx + 1 == len(self.train_batches):
+        if len(errors) > 0:
+            self.rows.append((errors.detach(), self._jacobian(errors)))
+        if batch_idx + 1 == len(self.train_batches) and self.rows:
             errors, jacobian = (torch.cat(parts) for parts in zip(*self.rows, strict=True))
             self.rows = []
             optimizer = self.trainer.optimizers[0]
@@ -131,13 +132,13 @@ class LeastSquaresModule(TrainerModule):
 
 
 def weighted_errors(errors: dict[str, Tensor], counts: Counts, weights: LossWeights) -> Tensor:
-    """`errors` by quantity as one vector, float64, the sum of whose squares over all batches is the loss."""
+    """`errors` by quantity as one vector (n_errors,), float64; its squares, summed over all batches, are the loss."""
     parts = [
         (getattr(weights, quantity) / max(counts[quantity], 1)) ** 0.5 * error.flatten().double()
         for quantity, error in errors.items()
         if getattr(weights, quantity) > 0
     ]
-    return torch.cat(parts)
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
 
 def _check_size(counts: Counts, n_parameters: int) -> None:

@@ -80,6 +80,16 @@ def test_rows_are_the_loss():
     assert float(total) == pytest.approx(4.0 * 0.05 / 2 + 0.5)
 
 
+def test_frames_without_a_label_of_the_stage_count_nothing(settings_of, write_frames):
+    """Only stresses are fitted at first, and isolated frames have none."""
+    loss = {"energy": 0.0, "forces": 0.0, "stress": 1.0, "stages": [{"start_epoch": 1, "energy": 1.0}]}
+    settings = least_squares_settings(settings_of(write_frames(make_frames(3, 5))), epochs=2, loss=loss)
+    checked = check_settings(settings, "test")
+    train(checked)
+    first, last = metrics(checked.output)
+    assert float(last["train_stress_rmse_meV_per_A3"]) < float(first["train_stress_rmse_meV_per_A3"])
+
+
 @pytest.fixture
 def ion_pairs(write_frames):
     """A rigid cation and anion of two atoms each, at separations beyond the cutoff: only charges explain them."""
