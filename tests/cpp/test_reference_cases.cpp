@@ -3,16 +3,9 @@
 
 #include "case.h"
 #include "check.h"
+#include "results.h"
 
 namespace {
-
-void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
-               const std::string& what) {
-    CHECK(got.size() == expected.size());
-    double scale = 1e-3;
-    for (const double value : expected) scale = std::max(scale, std::abs(value));
-    for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance, scale, what);
-}
 
 void run(const std::string& name, const std::string& cases, const std::string& models, const std::string& dtype) {
     const double tolerance = dtype == "float64" ? 1e-6 : 1e-4;

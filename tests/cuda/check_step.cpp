@@ -3,13 +3,12 @@
 //     check_step CASES_DIR MODELS_DIR [few]
 #include <cuda_runtime.h>
 
-#include <algorithm>
-#include <cmath>
 #include <random>
 #include <string>
 
 #include "../cpp/case.h"
 #include "../cpp/check.h"
+#include "../cpp/results.h"
 #include "cuda/device_array.h"
 #include "les/device_engine.h"
 
@@ -17,30 +16,6 @@ namespace {
 
 using les::cuda::check;
 using les::cuda::DeviceArray;
-
-void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
-               const std::string& what) {
-    CHECK(got.size() == expected.size());
-    double scale = 1e-3;
-    for (const double value : expected) scale = std::max(scale, std::abs(value));
-    for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance, scale, what);
-}
-
-std::vector<double> flat(const les::Matrix3& matrix) {
-    std::vector<double> out;
-    for (const auto& row : matrix) out.insert(out.end(), row.begin(), row.end());
-    return out;
-}
-
-void check_same(const les::Results& got, const les::Results& expected, double tolerance, const std::string& what) {
-    const double scale = std::abs(expected.short_range_energy) + std::abs(expected.long_range_energy) + 1.0;
-    check_close(got.energy(), expected.energy(), tolerance, scale, what + " energy");
-    check_all(got.forces, expected.forces, tolerance, what + " forces");
-    check_all(flat(got.virial), flat(expected.virial), tolerance, what + " virial");
-    check_all(got.node_energies, expected.node_energies, tolerance, what + " energies of the atoms");
-    check_all(got.latent_charges, expected.latent_charges, tolerance, what + " charges");
-    check_all(got.potentials, expected.potentials, tolerance, what + " potentials");
-}
 
 /// A case on the device.
 struct DeviceCase {

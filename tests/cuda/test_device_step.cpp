@@ -7,6 +7,7 @@
 
 #include "../cpp/case.h"
 #include "../cpp/check.h"
+#include "../cpp/results.h"
 #include "cuda/device_evaluation.h"
 #include "emulated_backend.h"
 
@@ -38,31 +39,6 @@ les::EngineOptions mesh_options(double accuracy = 1e-6) {
     options.long_range.solver = "mesh";
     options.long_range.accuracy = accuracy;
     return options;
-}
-
-std::vector<double> flat(const les::Matrix3& matrix) {
-    std::vector<double> out;
-    for (const auto& row : matrix) out.insert(out.end(), row.begin(), row.end());
-    return out;
-}
-
-void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
-               const std::string& what) {
-    CHECK(got.size() == expected.size());
-    double scale = 1e-3;
-    for (const double value : expected) scale = std::max(scale, std::abs(value));
-    for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance, scale, what);
-}
-
-void check_same(const les::Results& got, const les::Results& expected, double tolerance, const std::string& what) {
-    const double scale = std::abs(expected.short_range_energy) + std::abs(expected.long_range_energy) + 1.0;
-    check_close(got.short_range_energy, expected.short_range_energy, tolerance, scale, what + " short-range energy");
-    check_close(got.long_range_energy, expected.long_range_energy, tolerance, scale, what + " long-range energy");
-    check_all(got.forces, expected.forces, tolerance, what + " forces");
-    check_all(flat(got.virial), flat(expected.virial), tolerance, what + " virial");
-    check_all(got.node_energies, expected.node_energies, tolerance, what + " energies of the atoms");
-    check_all(got.latent_charges, expected.latent_charges, tolerance, what + " charges");
-    check_all(got.potentials, expected.potentials, tolerance, what + " potentials");
 }
 
 struct Files {

@@ -9,6 +9,7 @@
 
 #include "../cpp/case.h"
 #include "../cpp/check.h"
+#include "../cpp/results.h"
 #include "../cpp/thread_communicator.h"
 #include "cuda/device_evaluation.h"
 #include "emulated_backend.h"
@@ -58,29 +59,8 @@ std::unique_ptr<DeviceDomain> make_device_domain(const ModelFile& file, const En
 
 namespace {
 
-void check_all(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
-               const std::string& what) {
-    CHECK(got.size() == expected.size());
-    double scale = 1e-3;
-    for (const double value : expected) scale = std::max(scale, std::abs(value));
-    for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance, scale, what);
-}
-
-std::vector<double> flat(const les::Matrix3& matrix) {
-    std::vector<double> out;
-    for (const auto& row : matrix) out.insert(out.end(), row.begin(), row.end());
-    return out;
-}
-
 void check_same(const les::Results& got, const les::Results& expected, const std::string& what) {
-    const double scale = std::abs(expected.short_range_energy) + std::abs(expected.long_range_energy) + 1.0;
-    check_close(got.energy(), expected.energy(), 1e-9, scale, what + " energy");
-    check_close(got.long_range_energy, expected.long_range_energy, 1e-9, scale, what + " long-range energy");
-    check_all(got.forces, expected.forces, 1e-9, what + " forces");
-    check_all(flat(got.virial), flat(expected.virial), 1e-9, what + " virial");
-    check_all(got.node_energies, expected.node_energies, 1e-9, what + " energies of the atoms");
-    check_all(got.latent_charges, expected.latent_charges, 1e-9, what + " charges");
-    check_all(got.potentials, expected.potentials, 1e-9, what + " potentials");
+    ::check_same(got, expected, 1e-9, what);
     check_all({got.polarization.begin(), got.polarization.end()},
               {expected.polarization.begin(), expected.polarization.end()}, 1e-9, what + " polarization");
 }
