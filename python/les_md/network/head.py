@@ -95,4 +95,4 @@ class Head(nn.Module):
 
 
 #: Variance, relative to that of one feature, below which a direction in feature space counts for less and less.
-WHITENING_FLOOR = 1e-4
+WHITENING_FLOOR = 0.1

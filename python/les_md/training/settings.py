@@ -98,7 +98,9 @@ class TrainingSettings(Settings):
     optimizer: Literal["soap", "adamw", "levenberg_marquardt"] = "soap"
     learning_rate: float = Field(0.003, gt=0)
     schedule: ScheduleSettings = ScheduleSettings()
-    weight_decay: float = Field(0.0, ge=0, description="part by which a step of learning rate 1 lowers weights")
+    weight_decay: float = Field(
+        0.0, ge=0, description="part by which a step of learning rate 1 lowers weights, not constants"
+    )
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")
     early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")

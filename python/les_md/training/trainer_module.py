@@ -71,12 +71,18 @@ class TrainerModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SOAP or AdamW; the learning rate is set at every step by `on_train_batch_start`."""
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        # decay would draw the charges of the elements towards zero
+        constants: list[torch.nn.Parameter] = []
+        weights: list[torch.nn.Parameter] = []
+        for name, parameter in self.model.named_parameters():
+            (constants if name.endswith(("bias", "constant", "free")) else weights).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": constants, "weight_decay": 0.0}]
         optimizer: torch.optim.Optimizer
         if self.settings.optimizer == "soap":
-            optimizer = SOAP(self.model.parameters(), lr=rate, weight_decay=decay)
+            optimizer = SOAP(groups, lr=rate, weight_decay=decay)
         else:
             # fused: one call for all parameters, for the model has many small ones
-            optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=decay, fused=True)
+            optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
         return optimizer
