@@ -1,6 +1,7 @@
 // The evaluation on a GPU: DeviceStep with CUDA's backend, behind the interfaces of hosts with device arrays and with
 // host arrays.
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "../src/one_line_errors.h"
@@ -31,10 +32,14 @@ private:
     int before_ = 0;
 };
 
+/// Throws les::Error where there may be a GPU, but CUDA cannot use it.
 int count_devices() {
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess) return 0;
-    return count;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    if (status == cudaSuccess) return count;
+    if (status == cudaErrorNoDevice) return 0;
+    throw Error(std::string("device cuda was asked for, but no GPU can be used (") + cudaGetErrorString(status) +
+                "); install or update NVIDIA's driver, or use device cpu");
 }
 
 /// What an evaluation on one device needs; made with that device current.

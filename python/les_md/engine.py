@@ -133,8 +133,7 @@ class Engine:
             float64 where the accuracy needs it.
         freeze_k_set: True keeps the wave vectors of the first cell for a model with a `k_cutoff`.
         spin: multiplicity 2S + 1, for models with the spin as input; None takes that of the file, 1 by default.
-        deterministic: True: on a GPU, every bit of a result is the same whenever the input is, which costs some time. On
-            the CPU it is so anyway with the same number of threads.
+        deterministic: True: on a GPU, the same bits in every run; on the CPU that is so anyway with the same `threads`.
 
     Raises:
         LESError: the model, the device or an option cannot be used.

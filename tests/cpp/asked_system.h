@@ -1,5 +1,5 @@
-// A system that is asked for everything: in a field, with velocities, unwrapped positions, external charges and the wish
-// for virials of the atoms, Born charges and current. For tests on the CPU, on the emulated device and on a GPU.
+// A system that is asked for everything: in a field, with velocities, unwrapped positions, external charges and the
+// wish for virials of the atoms, Born charges and current. For tests on the CPU, on the emulated device and on a GPU.
 #pragma once
 
 #include <array>

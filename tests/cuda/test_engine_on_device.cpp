@@ -219,7 +219,8 @@ void check_several_domains(const les::ModelFile& file, const Case& example, cons
     check_same(sum, expected, name + " on " + std::to_string(n_ranks) + " domains");
 }
 
-/// What several domains do not have on a device goes to the CPU, with the network on the GPU, of which there is none here.
+/// What several domains do not have on a device goes to the CPU, with the network on the GPU, of which there is none
+/// here.
 void check_way_back(const les::ModelFile& file, const Case& example) {
     Board board(2);
     const auto rank = [&](int r) {
