@@ -130,6 +130,11 @@ constexpr Keyword keywords[] = {
          options.engine.spin = number_in(values[0]);
          return options.engine.spin.has_value();
      }},
+    {"deterministic", 1, "yes or no",
+     [](Options& options, const Values& values) {
+         options.engine.deterministic = values[0] == "yes";
+         return values[0] == "yes" || values[0] == "no";
+     }},
     {"field", 3, "three numbers in V/angstrom, each of which may be v_name of an equal-style variable",
      [](Options& options, const Values& values) {
          options.field = values;

@@ -171,24 +171,24 @@ PYBIND11_MODULE(_core, module) {
              py::arg("field"), py::arg("velocities"), py::arg("unwrapped_positions"), py::arg("born_charges"));
 
     py::class_<les::Engine>(module, "Engine")
-        .def(
-            py::init([](const les::ModelFile& file, const std::string& device, std::optional<int> threads,
-                        std::optional<double> total_charge, double skin, double graph_memory, const std::string& solver,
-                        double accuracy, const std::string& window, std::optional<int> interpolation_nodes,
-                        std::optional<double> mesh_spacing, std::optional<std::array<int, 3>> mesh,
-                        const std::optional<std::string>& mesh_dtype, bool freeze_k_set, std::optional<double> spin) {
-                const les::LongRangeOptions long_range{
-                    solver,      accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype.value_or(""),
-                    freeze_k_set};
-                return les::Engine(
-                    file, les::EngineOptions{device, threads, total_charge, graph_memory, skin, long_range, spin});
-            }),
-            py::arg("file"), py::arg("device") = "cpu", py::arg("threads") = py::none(),
-            py::arg("total_charge") = py::none(), py::arg("skin") = 0.5, py::kw_only(), py::arg("graph_memory") = 2.0,
-            py::arg("solver") = "auto", py::arg("accuracy") = 1e-4, py::arg("window") = "kaiser_bessel",
-            py::arg("interpolation_nodes") = py::none(), py::arg("mesh_spacing") = py::none(),
-            py::arg("mesh") = py::none(), py::arg("mesh_dtype") = py::none(), py::arg("freeze_k_set") = false,
-            py::arg("spin") = py::none())
+        .def(py::init([](const les::ModelFile& file, const std::string& device, std::optional<int> threads,
+                         std::optional<double> total_charge, double skin, double graph_memory,
+                         const std::string& solver, double accuracy, const std::string& window,
+                         std::optional<int> interpolation_nodes, std::optional<double> mesh_spacing,
+                         std::optional<std::array<int, 3>> mesh, const std::optional<std::string>& mesh_dtype,
+                         bool freeze_k_set, std::optional<double> spin, bool deterministic) {
+                 const les::LongRangeOptions long_range{
+                     solver,      accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype.value_or(""),
+                     freeze_k_set};
+                 return les::Engine(file, les::EngineOptions{device, threads, total_charge, graph_memory, skin,
+                                                             long_range, spin, deterministic});
+             }),
+             py::arg("file"), py::arg("device") = "cpu", py::arg("threads") = py::none(),
+             py::arg("total_charge") = py::none(), py::arg("skin") = 0.5, py::kw_only(), py::arg("graph_memory") = 2.0,
+             py::arg("solver") = "auto", py::arg("accuracy") = 1e-4, py::arg("window") = "kaiser_bessel",
+             py::arg("interpolation_nodes") = py::none(), py::arg("mesh_spacing") = py::none(),
+             py::arg("mesh") = py::none(), py::arg("mesh_dtype") = py::none(), py::arg("freeze_k_set") = false,
+             py::arg("spin") = py::none(), py::arg("deterministic") = false)
         .def("compute", &compute)
         .def("compute_with_edges", &compute_with_edges)
         .def_property_readonly("long_range_description", &les::Engine::long_range_description)

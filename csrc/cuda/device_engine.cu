@@ -1,6 +1,7 @@
 // The evaluation on a GPU: DeviceStep with CUDA's backend, behind the interfaces of hosts with device arrays and with
 // host arrays.
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "../src/one_line_errors.h"
@@ -31,10 +32,14 @@ private:
     int before_ = 0;
 };
 
+/// Throws les::Error where there may be a GPU, but CUDA cannot use it.
 int count_devices() {
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess) return 0;
-    return count;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    if (status == cudaSuccess) return count;
+    if (status == cudaErrorNoDevice) return 0;
+    throw Error(std::string("device cuda was asked for, but no GPU can be used (") + cudaGetErrorString(status) +
+                "); install or update NVIDIA's driver, or use device cpu");
 }
 
 /// What an evaluation on one device needs; made with that device current.
@@ -74,12 +79,11 @@ DeviceEngine& DeviceEngine::operator=(DeviceEngine&&) noexcept = default;
 const Metadata& DeviceEngine::metadata() const { return implementation_->parts.metadata; }
 
 void DeviceEngine::compute(const DeviceSystem& system) {
-    if (system.field != std::array<double, 3>{})
-        throw Error("an electric field is not supported on the device, got one; use device cpu");
     const CurrentDevice current(implementation_->index);
     with_one_line_errors([&] {
         implementation_->parts.step.compute(
-            {system.n_atoms, system.n_atoms, system.positions, system.types, system.cell, system.periodic});
+            {system.n_atoms, system.n_atoms, system.positions, system.types, system.cell, system.periodic},
+            cuda::request_of(system));
     });
 }
 
@@ -90,6 +94,9 @@ const double* DeviceEngine::summary() const {
 const double* DeviceEngine::node_energies() const { return implementation_->parts.step.node_energies(); }
 const double* DeviceEngine::latent_charges() const { return implementation_->parts.step.latent_charges(); }
 const double* DeviceEngine::potentials() const { return implementation_->parts.step.potentials(); }
+const double* DeviceEngine::external_forces() const { return implementation_->parts.step.external_forces(); }
+const double* DeviceEngine::born_charges() const { return implementation_->parts.step.born_charges(); }
+const double* DeviceEngine::atom_virials() const { return implementation_->parts.step.atom_virials(); }
 
 Results DeviceEngine::copy_results() {
     const CurrentDevice current(implementation_->index);

@@ -8,9 +8,18 @@
 #include <vector>
 
 #include "../src/device_domain.h"
+#include "../src/embedding.h"
 #include "device_step.h"
 
 namespace les::cuda {
+
+/// What a host with device arrays asks for.
+inline StepRequest request_of(const DeviceSystem& system) {
+    return {system.field,           system.unwrapped_positions,  system.velocities,
+            system.polarization,    system.polarization_current, system.born_charges,
+            system.atom_virials,    system.n_external,           system.external_positions,
+            system.external_charges};
+}
 
 /// Copies everything and waits. Throws les::Error if energy or forces are not finite.
 template <class Backend>
@@ -30,12 +39,29 @@ Results copy_results(Backend& backend, const DeviceStep<Backend>& step) {
     copy(results.forces, step.forces());
     copy(results.latent_charges, step.latent_charges());
     copy(results.potentials, step.potentials());
+    const auto copy_wanted = [&](std::vector<double>& to, const double* from, std::size_t size) {
+        if (from != nullptr) to.resize(size);
+        copy(to, from);
+    };
+    copy_wanted(results.field_energies, step.field_energies(), n);
+    copy_wanted(results.born_charges, step.born_charges(), 9 * n);
+    copy_wanted(results.atom_virials, step.atom_virials(), 9 * n);
+    copy_wanted(results.external_potentials, step.external_potentials(), n);
+    copy_wanted(results.external_forces, step.external_forces(), 3 * static_cast<std::size_t>(step.n_external()));
     backend.to_host(&summary, step.summary(), sizeof(summary));
     backend.wait();
+    // of pairs; a mesh says no more than that something is not finite
+    if (summary.status == 2.0 && !step.was_periodic()) throw Error(external_charge_at_atom);
     if (summary.status != 0.0) throw Error(results_not_finite);
     results.short_range_energy = summary.short_range_energy;
     results.long_range_energy = summary.long_range_energy;
-    for (std::size_t ab = 0; ab < 9; ++ab) results.virial[ab / 3][ab % 3] = summary.virial[ab];
+    results.field_energy = summary.field_energy;
+    results.embedding_energy = summary.embedding_energy;
+    for (std::size_t a = 0; a < 3; ++a) {
+        results.polarization[a] = summary.polarization[a];
+        results.polarization_current[a] = summary.polarization_current[a];
+        for (std::size_t b = 0; b < 3; ++b) results.virial[a][b] = summary.virial[3 * a + b];
+    }
     return results;
 }
 
@@ -49,11 +75,14 @@ public:
     HostArrays(Backend& backend, DeviceStep<Backend>& step) : backend_(backend), step_(step) {}
 
     void compute(const System& system, Results& results) override {
+        SingleProcess alone;
+        check_external_charges(system, alone);
         send(system, system.n_local, system.periodic);
-        step_.compute(atoms_);
-        copy_dipoles();
+        step_.compute(atoms_, request(system));
         Results found = copy_results(backend_, step_);
         found.forces.resize(3 * static_cast<std::size_t>(system.n_all), 0.0);
+        if (system.atom_virials) found.atom_virials.resize(9 * static_cast<std::size_t>(system.n_all), 0.0);
+        restore_external(system, found);
         std::swap(results, found);
     }
 
@@ -94,9 +123,56 @@ private:
     Backend& backend_;
     DeviceStep<Backend>& step_;
     StepAtoms atoms_;
-    Array<double> positions_, cotangents_;
+    Array<double> positions_, cotangents_, unwrapped_, velocities_, external_positions_, external_charges_;
     Array<std::int32_t> types_;
-    std::vector<double> dipoles_;
+    std::vector<double> dipoles_, charged_positions_, charged_charges_;
+    std::vector<std::size_t> charged_;  // external charges that are not zero
+
+    /// Device copy of `n` numbers of the host, or null.
+    const double* copied(const double* from, std::int64_t n, Array<double>& to) {
+        if (from == nullptr || n == 0) return nullptr;
+        to.reserve(n);
+        backend_.to_device(to.data(), from, static_cast<std::size_t>(n) * sizeof(double));
+        return to.data();
+    }
+
+    StepRequest request(const System& system) {
+        StepRequest wanted;
+        wanted.field = system.field;
+        wanted.polarization = true;
+        wanted.current = system.polarization_current;
+        wanted.born_charges = system.born_charges;
+        wanted.atom_virials = system.atom_virials;
+        wanted.moments_from = copied(system.unwrapped_positions, 3 * system.n_local, unwrapped_);
+        if (wanted.current) {
+            if (system.velocities == nullptr && system.n_local > 0) throw Error(current_without_velocities);
+            wanted.velocities = copied(system.velocities, 3 * system.n_local, velocities_);
+        }
+        charged_.clear();
+        charged_positions_.clear();
+        charged_charges_.clear();
+        for (std::size_t j = 0; j < static_cast<std::size_t>(system.n_external); ++j) {
+            if (system.external_charges[j] == 0.0) continue;
+            charged_.push_back(j);
+            charged_charges_.push_back(system.external_charges[j]);
+            charged_positions_.insert(charged_positions_.end(), system.external_positions + 3 * j,
+                                      system.external_positions + 3 * j + 3);
+        }
+        wanted.n_external = static_cast<std::int64_t>(charged_.size());
+        wanted.external_positions = copied(charged_positions_.data(), 3 * wanted.n_external, external_positions_);
+        wanted.external_charges = copied(charged_charges_.data(), wanted.n_external, external_charges_);
+        return wanted;
+    }
+
+    /// Rows of all external charges from those of the ones that are not zero.
+    void restore_external(const System& system, Results& results) const {
+        if (system.n_external == 0) return;
+        results.external_potentials.resize(static_cast<std::size_t>(system.n_local), 0.0);
+        std::vector<double> all(3 * static_cast<std::size_t>(system.n_external), 0.0);
+        for (std::size_t n = 0; n < results.external_forces.size(); ++n)
+            all[3 * charged_[n / 3] + n % 3] = results.external_forces[n];
+        results.external_forces = std::move(all);
+    }
 
     /// Without a wait.
     void copy_dipoles() {

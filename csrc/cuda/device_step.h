@@ -3,6 +3,7 @@
 // the CPU in tests/cuda/emulated_backend.h, so that the same step runs without a GPU.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -15,7 +16,10 @@
 #include "../src/engine_options.h"
 #include "../src/lattice.h"
 #include "../src/model_state.h"
+#include "atom_virials.cuh"
 #include "charge_shift.cuh"
+#include "device_embedding.h"
+#include "device_response.h"
 #include "edge_forces.cuh"
 #include "les/device_engine.h"
 #include "mesh_solver.h"
@@ -35,7 +39,9 @@ public:
           network_(network),
           metadata_(metadata),
           options_(options),
-          search_(backend, metadata.cutoff, options.skin, static_cast<std::int32_t>(metadata.symbols.size())) {
+          search_(backend, metadata.cutoff, options.skin, static_cast<std::int32_t>(metadata.symbols.size())),
+          embedding_(backend, metadata, options),
+          response_(backend, metadata) {
         const std::vector<double> total = neutral_charges(metadata, options);
         n_channels_ = metadata.n_channels;
         const std::array<double, 2> state = model_state(metadata, options, warnings_);
@@ -58,15 +64,22 @@ public:
         }
     }
 
-    /// Everything of one domain: forces, energies, charges and potentials.
-    void compute(const StepAtoms& atoms) {
+    /// Everything of one domain: forces, energies, charges and potentials, and what was asked for.
+    void compute(const StepAtoms& atoms, const StepRequest& request = {}) {
+        check(atoms, request);
         set_mesh(atoms);
+        embedding_.set_cell(atoms, request);
         forward(atoms);
         neutralize(atoms.n_owned);
         long_range(atoms);
-        const double* cotangents = cotangents_of(potentials_, atoms.n_owned);
-        gradients_ = network_.backward(cotangents);
+        embedding_.compute(atoms, request, network_.latent_charges());
+        response_.compute(atoms, request, search_, network_,
+                          [&](const double* rows) { return cotangents_of(rows, atoms.n_owned); });
+        warn(atoms, request);
+        const double* cotangents = cotangents_of(sum_of_potentials(atoms.n_owned), atoms.n_owned);
+        gradients_ = network_.backward(cotangents, response_.dipole_cotangent(request));
         collect(atoms);
+        collect_atom_virials(atoms, request);
     }
 
     /// Neighbours, energies and charges as the network has them, contributions on ghosts included.
@@ -93,14 +106,25 @@ public:
     const double* latent_charges() const { return network_.latent_charges(); }
     const double* potentials() const { return potentials_; }
     const double* transfer_dipoles() const { return network_.transfer_dipoles(); }
+    /// Null for what the last evaluation has not.
+    const double* atom_virials() const { return has_atom_virials_ ? atom_virials_.data() : nullptr; }
+    const double* born_charges() const { return response_.born_charges(); }
+    const double* field_energies() const { return response_.field_energies(); }
+    const double* external_potentials() const { return embedding_.potentials(); }
+    const double* external_forces() const { return embedding_.external_forces(); }
+    std::int64_t n_external() const { return embedding_.n_external(); }
+    bool was_periodic() const { return was_periodic_; }
     int n_channels() const { return n_channels_; }
     std::int64_t n_atoms() const { return n_atoms_; }
     std::int64_t n_owned() const { return n_owned_; }
 
     std::string description() const {
         if (long_range_summary_ == nullptr) return "none";
-        if (was_periodic_) return mesh_->description();
-        return "direct sum over all pairs of " + std::to_string(n_owned_) + " isolated atoms, on the GPU";
+        const std::string external = embedding_.description();
+        return (was_periodic_
+                    ? mesh_->description()
+                    : "direct sum over all pairs of " + std::to_string(n_owned_) + " isolated atoms, on the GPU") +
+               (external.empty() ? "" : "; external charges: " + external);
     }
     std::vector<std::string> take_warnings() {
         std::vector<std::string> warnings = std::exchange(warnings_, {});
@@ -121,6 +145,8 @@ private:
     std::vector<std::string> warnings_;
 
     NeighborSearch<Backend> search_;
+    DeviceEmbedding<Backend> embedding_;
+    DeviceResponse<Backend> response_;
     std::int64_t n_atoms_ = 0, n_owned_ = 0;
     bool was_periodic_ = false;
     Array<double> forces_, total_charge_, channel_sums_, cotangents_, pair_potentials_, pair_forces_, pair_totals_,
@@ -129,6 +155,23 @@ private:
     Array<DeviceSummary> summary_;
     const double *potentials_ = nullptr, *long_range_forces_ = nullptr, *gradients_ = nullptr;
     const Summary* long_range_summary_ = nullptr;
+    Array<double> term_forces_, term_potentials_, charge_square_, atom_virials_;
+    bool has_atom_virials_ = false, warned_of_field_ = false, checked_embedding_ = false;
+
+    void check(const StepAtoms& atoms, const StepRequest& request) const {
+        if (request.current && request.velocities == nullptr && atoms.n_owned > 0)
+            throw Error(current_without_velocities);
+        response_.check(request);
+        embedding_.check(request);
+    }
+
+    /// Sentences for the user, each once.
+    void warn(const StepAtoms& atoms, const StepRequest& request) {
+        if (request.has_field() && !response_.is_defined(atoms) && !std::exchange(warned_of_field_, true))
+            warnings_.emplace_back(warning_of_field);
+        if (embedding_.report() != nullptr && !std::exchange(checked_embedding_, true))
+            warn_of_error(*embedding_.report());
+    }
 
     void reserve(const StepAtoms& atoms) {
         if (3 * atoms.n_atoms > forces_room_) {
@@ -206,7 +249,7 @@ private:
                       "the estimated error with the mesh and window given, %.2g, is too near the accuracy asked for, "
                       "%.2g; choose a smaller mesh_spacing or more interpolation_nodes",
                       report.estimated_error, report.asked_accuracy);
-        warnings_.emplace_back(text);
+        if (std::find(warnings_.begin(), warnings_.end(), text) == warnings_.end()) warnings_.emplace_back(text);
     }
 
     void sum_pairs(const StepAtoms& atoms) {
@@ -227,6 +270,23 @@ private:
         long_range_summary_ = pair_summary_.data();
     }
 
+    /// Of the long-range sum, external charges and a field; the forces at fixed charges as well.
+    const double* sum_of_potentials(std::int64_t n) {
+        if (n == 0 || (embedding_.forces() == nullptr && response_.forces() == nullptr)) return potentials_;
+        term_forces_.reserve(3 * n);
+        term_potentials_.reserve(n * n_channels_);
+        launch_over(backend_, n,
+                    AddTerms{n,
+                             n_channels_,
+                             {long_range_forces_, embedding_.forces(), response_.forces()},
+                             {potentials_, embedding_.potentials(), response_.potentials()},
+                             term_forces_.data(),
+                             term_potentials_.data()},
+                    "the sum of potentials");
+        long_range_forces_ = term_forces_.data();
+        return term_potentials_.data();
+    }
+
     // ---- forces
 
     void collect(const StepAtoms& atoms) {
@@ -235,8 +295,26 @@ private:
         backend_.launch(CollectForces{search_.list(), search_.rows(), gradients_, long_range_forces_,
                                       network_.node_energies(), forces_.data(), force_totals_.data()},
                         blocks, "the forces");
-        backend_.launch(CloseStep{force_totals_.data(), blocks, long_range_summary_, summary_.data()}, 1,
-                        "the end of the step");
+        backend_.launch(CloseStep{force_totals_.data(), blocks, long_range_summary_, embedding_.summary(),
+                                  response_.sums(), summary_.data()},
+                        1, "the end of the step");
+    }
+
+    void collect_atom_virials(const StepAtoms& atoms, const StepRequest& request) {
+        has_atom_virials_ = request.atom_virials;
+        if (!request.atom_virials || atoms.n_owned == 0) return;
+        const std::int64_t n = atoms.n_owned;
+        charge_square_.reserve(1);
+        atom_virials_.reserve(9 * n);
+        backend_.launch(SumSquares{network_.latent_charges(), n * n_channels_, charge_square_.data()}, 1,
+                        "the sum of squared charges");
+        launch_over(backend_, n,
+                    CollectAtomVirials{search_.list(), search_.rows(), gradients_, long_range_summary_,
+                                       embedding_.summary(), network_.latent_charges(), charge_square_.data(),
+                                       n_channels_, response_.has_energy() ? response_.forces() : nullptr,
+                                       request.moments_from != nullptr ? request.moments_from : atoms.positions,
+                                       atom_virials_.data()},
+                    "the virials of the atoms");
     }
 };
 

@@ -10,6 +10,16 @@ namespace les::cuda {
 /// Sums over atoms: virial, energy, and whether atoms coincide.
 constexpr int pair_virial_sum = 0, pair_energy_sum = 9, pair_wrong_sum = 10, n_pair_sums = 11;
 
+/// f = erf(a r) / r and its derivative.
+struct PairFunction {
+    double f, slope;
+};
+LES_DEVICE PairFunction pair_function(double r, double a) {
+    constexpr double two_by_root_pi = 1.1283791670955125739;
+    const double f = erf(a * r) / r;
+    return {f, (two_by_root_pi * a * exp(-a * a * r * r) - f) / r};
+}
+
 struct SumPairs {
     static constexpr int threads = 128, channels_at_once = 4;
     struct Tile {
@@ -87,7 +97,6 @@ struct SumPairs {
 
     template <class Atom>
     LES_DEVICE void add_pair(Atom& own, const Tile& tile, int other, double* sum) const {
-        constexpr double two_by_root_pi = 1.1283791670955125739;
         double d[3], length_sq = 0.0;
         LES_UNROLL
         for (int x = 0; x < 3; ++x) {
@@ -99,15 +108,14 @@ struct SumPairs {
             sum[pair_wrong_sum] += 1.0;
             return;
         }
-        // f = erf(a r) / r
-        const double f = erf(a * r) / r, slope = (two_by_root_pi * a * exp(-a * a * length_sq) - f) / r;
+        const PairFunction pair = pair_function(r, a);
         double qq = 0.0;
         LES_UNROLL
         for (int c = 0; c < channels_at_once; ++c) {
-            own.potential[c] += constant * tile.q[other][c] * f;
+            own.potential[c] += constant * tile.q[other][c] * pair.f;
             qq += own.q[c] * tile.q[other][c];
         }
-        const double force = -constant * qq * slope / r;
+        const double force = -constant * qq * pair.slope / r;
         LES_UNROLL
         for (int x = 0; x < 3; ++x) {
             own.force[x] += force * d[x];

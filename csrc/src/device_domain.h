@@ -20,7 +20,7 @@ public:
     /// All of an evaluation, of the owned atoms of `system` alone: hosts of one domain carry no ghosts that the cell
     /// does not give.
     virtual void compute(const System& system, Results& results) = 0;
-    /// (n_local, 3), e angstrom, of the last evaluation; empty without charge transfers.
+    /// (n_local, 3), e angstrom, of the last `forward`; empty without charge transfers.
     virtual const std::vector<double>& transfer_dipoles() const = 0;
 
     /// Energies (n_local,) and charges (n_all, n_channels) from the owned atoms and their ghosts.

@@ -28,6 +28,9 @@ const double* DeviceEngine::summary() const { return nullptr; }
 const double* DeviceEngine::node_energies() const { return nullptr; }
 const double* DeviceEngine::latent_charges() const { return nullptr; }
 const double* DeviceEngine::potentials() const { return nullptr; }
+const double* DeviceEngine::external_forces() const { return nullptr; }
+const double* DeviceEngine::born_charges() const { return nullptr; }
+const double* DeviceEngine::atom_virials() const { return nullptr; }
 Results DeviceEngine::copy_results() { throw without_cuda(); }
 std::string DeviceEngine::long_range_description() const { return "none"; }
 std::vector<std::string> DeviceEngine::take_warnings() { return {}; }

@@ -9,6 +9,7 @@
 #include <torch/script.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -58,6 +59,13 @@ constexpr std::int64_t least_centres = 256;
 
 struct Block {
     std::int64_t first, n_centres;
+};
+
+/// What the outputs of the network are weighted with on the way back.
+struct Cotangents {
+    bool of_energies = true;
+    const double* of_charges = nullptr;  // (n_atoms, n_channels), device
+    std::array<double, 3> of_dipoles{};  // the same for all
 };
 
 }  // namespace
@@ -152,12 +160,14 @@ struct DeviceNetwork::Implementation {
         }
     }
 
-    void backward(const double* cotangents) {
+    void backward(const Cotangents& cotangents, bool keep_graph) {
         if (blocks.size() > 1) gradients = torch::empty({rows.n_centres * rows.slots, 3}, float64());
         for (const Block& block : blocks) {
+            const bool keep = keep_graph && graph;
             NetworkStages stages = graph ? std::move(*graph) : evaluate(block, true);
             graph.reset();
-            const torch::Tensor found = differentiate(block, stages, cotangents);
+            const torch::Tensor found = differentiate(block, stages, cotangents, keep);
+            if (keep) graph = std::move(stages);
             if (blocks.size() == 1) {
                 gradients = found;
             } else {
@@ -166,17 +176,24 @@ struct DeviceNetwork::Implementation {
         }
     }
 
-    torch::Tensor differentiate(const Block& block, NetworkStages& stages, const double* of_atoms) {
+    torch::Tensor differentiate(const Block& block, NetworkStages& stages, const Cotangents& given, bool keep_graph) {
         const Tensors& output = stages.output();
-        Tensors cotangents{{fields::node_energies, torch::ones_like(output.at(fields::node_energies))}};
-        if (of_atoms != nullptr) {
-            torch::Tensor of_block = view(of_atoms, {rows.n_atoms, n_channels});
+        Tensors cotangents;
+        if (given.of_energies) cotangents[fields::node_energies] = torch::ones_like(output.at(fields::node_energies));
+        if (given.of_charges != nullptr) {
+            torch::Tensor of_block = view(given.of_charges, {rows.n_atoms, n_channels});
             if (block.n_centres != rows.n_centres)
                 of_block = torch::cat({of_block.narrow(0, block.first, block.n_centres), of_block});
             const torch::Tensor& of_network = output.at(fields::latent_charges);
             cotangents[fields::latent_charges] = of_block.to(of_network.scalar_type());
         }
-        const torch::Tensor found = stages.backward(std::move(cotangents), /*keep_graphs=*/false, alone);
+        if (const auto found = output.find(fields::transfer_dipoles);
+            found != output.end() && given.of_dipoles != std::array<double, 3>{}) {
+            const torch::Tensor row = torch::empty({1, 3}, found->second.options().requires_grad(false));
+            for (std::int64_t a = 0; a < 3; ++a) row.select(1, a).fill_(given.of_dipoles[static_cast<std::size_t>(a)]);
+            cotangents[fields::transfer_dipoles] = row.expand_as(found->second);
+        }
+        const torch::Tensor found = stages.backward(std::move(cotangents), keep_graph, alone);
         if (!found.defined()) return torch::zeros({block.n_centres * rows.slots, 3}, float64());
         return found.to(torch::kFloat64).contiguous();
     }
@@ -216,7 +233,7 @@ struct DeviceNetwork::Implementation {
             allocator->resetPeakStats(device.index());
             const Block some{0, centres_measured};
             NetworkStages stages = evaluate(some, true);
-            differentiate(some, stages, nullptr);
+            differentiate(some, stages, {}, false);
             const auto after = allocator->getDeviceStats(device.index());
             bytes_per_centre =
                 static_cast<double>(after.allocated_bytes[total].peak - before.allocated_bytes[total].current) /
@@ -271,8 +288,15 @@ void DeviceNetwork::forward(const NetworkRows& rows) {
     implementation_->with_enough_memory([&] { implementation_->forward(); });
 }
 
-const double* DeviceNetwork::backward(const double* cotangents) {
-    implementation_->with_enough_memory([&] { implementation_->backward(cotangents); });
+const double* DeviceNetwork::backward(const double* cotangents, const std::array<double, 3>& dipole_cotangent) {
+    implementation_->with_enough_memory(
+        [&] { implementation_->backward({true, cotangents, dipole_cotangent}, /*keep_graph=*/false); });
+    return implementation_->gradients.const_data_ptr<double>();
+}
+
+const double* DeviceNetwork::charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent) {
+    implementation_->with_enough_memory(
+        [&] { implementation_->backward({false, cotangents, dipole_cotangent}, /*keep_graph=*/true); });
     return implementation_->gradients.const_data_ptr<double>();
 }
 

@@ -3,6 +3,7 @@
 // which is how it is tested.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -41,9 +42,12 @@ public:
 
     /// Evaluates energies and charges; `rows` must stay as they are until behind `backward`.
     void forward(const NetworkRows& rows);
-    /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges), on the
-    /// device; `cotangents` is (n_atoms, n_channels), V, on the device, or null.
-    const double* backward(const double* cotangents);
+    /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges) +
+    /// dipole_cotangent . sum(transfer_dipoles), on the device; `cotangents` is (n_atoms, n_channels), V, on the
+    /// device, or null, `dipole_cotangent` is V/angstrom.
+    const double* backward(const double* cotangents, const std::array<double, 3>& dipole_cotangent = {});
+    /// The same without the energies and before `backward`, as often as wanted; there until the next call of either.
+    const double* charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent);
 
     const double* node_energies() const;  ///< (n_centres,), eV, with offsets
     double* latent_charges() const;       ///< (n_atoms, n_channels), e, contributions on ghosts included

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine_options.h"
 #include "les/error.h"
 #include "smeared_pair.h"
 
@@ -22,7 +23,8 @@ const EmbeddingResult& Embedding::compute(const System& system, const std::vecto
     result_.virial = {};
     for (auto* rows : {&result_.potentials, &result_.forces, &result_.external_forces}) rows->clear();
     if (system.n_external == 0) return result_;
-    check(system, communicator);
+    check_external_charges(system, communicator);
+    if (!parameters_) throw Error(embedding_without_charges);
     find_points(system, charges);
     if (system.periodic) {
         add_periodic(system, communicator);
@@ -41,11 +43,7 @@ std::vector<std::string> Embedding::take_warnings() {
     return solver_ ? solver_->take_warnings() : std::vector<std::string>{};
 }
 
-void Embedding::check(const System& system, const Communicator& communicator) const {
-    if (!parameters_) {
-        throw Error(
-            "external charges need a model with charges, this one is short-range only; use mechanical embedding");
-    }
+void check_external_charges(const System& system, const Communicator& communicator) {
     if (communicator.size() > 1)
         throw Error("external charges must be given to one domain, got " + std::to_string(communicator.size()));
     for (std::int64_t j = 0; j < system.n_external; ++j) {
@@ -116,8 +114,7 @@ void Embedding::add_isolated(const System& system) {
     const auto unit_pair = [&](const double* first, const double* second, double* d, double* force) {
         for (std::size_t x = 0; x < 3; ++x) d[x] = first[x] - second[x];
         const double r = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
-        if (r < 1e-6)
-            throw Error("an external charge must not coincide with an atom of the model; check the structure");
+        if (r < 1e-6) throw Error(external_charge_at_atom);
         const SmearedPair pair = smeared_pair(r, a);
         for (std::size_t x = 0; x < 3; ++x) force[x] = -k * pair.f_prime / r * d[x];
         return k * pair.f;

@@ -24,6 +24,9 @@ struct EmbeddingResult {
     Matrix3 virial{};                     ///< eV, -dX/d(strain) at fixed charges, of all positions and the cell
 };
 
+/// Throws les::Error for external charges that are not finite, and for systems of several domains.
+void check_external_charges(const System& system, const Communicator& communicator);
+
 class Embedding {
 public:
     /// `options` are those of the model's own sum.
@@ -39,7 +42,6 @@ public:
     std::vector<std::string> take_warnings();
 
 private:
-    void check(const System& system, const Communicator& communicator) const;
     void find_points(const System& system, const std::vector<double>& charges);
     void add_periodic(const System& system, Communicator& communicator);
     void add_isolated(const System& system);

@@ -65,7 +65,8 @@ struct Engine::Implementation {
         }
         const bool by_layers = metadata.layer_entry && communicator.has_ghosts();
         const double memory = graph_memory_of(options);
-        make_network = [=, has_state = metadata.has_state()] {
+        make_network = [=, this, has_state = metadata.has_state()] {
+            if (options.deterministic && options.device != "cpu") warnings.emplace_back(warning_of_deterministic);
             auto made = std::make_unique<Network>(file, options.device, memory, by_layers);
             if (has_state) made->set_state(state[0], state[1]);
             return made;
@@ -117,11 +118,11 @@ struct Engine::Implementation {
         check_finite(results);
     }
 
-    /// The rest is for the CPU, with the network on the GPU. The same for all domains.
+    /// The rest, on several domains alone, is for the CPU with the network on the GPU. The same for all domains.
     bool is_for_device(const System& system) const {
         const bool plain = system.field == std::array<double, 3>{} && system.n_external == 0 && !system.atom_virials &&
                            !system.polarization_current && !system.born_charges;
-        return device && plain && (communicator.size() == 1 || metadata.n_layers == 1);
+        return device && (communicator.size() == 1 || (plain && metadata.n_layers == 1));
     }
 
     /// One domain: everything. Several: the domains exchange charges, and the long-range sum is that of the CPU.
@@ -139,8 +140,8 @@ struct Engine::Implementation {
                              results.virial);
             clock.end_of(times.network_backward);
             collect_device_results(latent_charges, long_range, results);
+            results.polarization = polarization.moments(system, results.latent_charges, device->transfer_dipoles());
         }
-        results.polarization = polarization.moments(system, results.latent_charges, device->transfer_dipoles());
         check_finite(results);
     }
 
@@ -183,9 +184,7 @@ struct Engine::Implementation {
     void warn_of_field(const System& system) {
         if (warned_of_field || system.field == std::array<double, 3>{} || polarization.is_defined(system)) return;
         warned_of_field = true;
-        warnings.emplace_back(
-            "the field acts by Born effective charges of this model, so energy is not conserved, and energy and virial "
-            "have no share of the field; models trained with `charge_flux` have an exact polarization");
+        warnings.emplace_back(warning_of_field);
     }
 
     static void check_finite(const Results& results) {

@@ -30,6 +30,20 @@ inline LongRangeOptions long_range_options(const Metadata& metadata, const Engin
 
 inline constexpr const char* options_without_long_range =
     "this model has no long-range energy: options of the long-range sum have no effect";
+inline constexpr const char* response_without_charges =
+    "an electric field, Born effective charges and currents need a model with charges, this one is short-range only";
+inline constexpr const char* current_without_velocities =
+    "`velocities` must be given for the polarization current, got none";
+inline constexpr const char* embedding_without_charges =
+    "external charges need a model with charges, this one is short-range only; use mechanical embedding";
+inline constexpr const char* external_charge_at_atom =
+    "an external charge must not coincide with an atom of the model; check the structure";
+inline constexpr const char* warning_of_field =
+    "the field acts by Born effective charges of this model, so energy is not conserved, and energy and virial have no "
+    "share of the field; models trained with `charge_flux` have an exact polarization";
+inline constexpr const char* warning_of_deterministic =
+    "deterministic has no effect on a network that alone is on the GPU, see docs/gpu.md: results may differ in their "
+    "last digits from run to run";
 inline constexpr const char* results_not_finite =
     "energy and forces must be finite, got NaN or infinity; atoms may be too close, reduce the time step";
 

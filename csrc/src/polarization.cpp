@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine_options.h"
 #include "lattice.h"
 #include "les/error.h"
 
@@ -36,13 +37,10 @@ const PolarizationResult& Polarization::compute(const System& system, const Edge
     const bool has_field = system.field != std::array<double, 3>{};
     const bool wants_response = system.born_charges || system.polarization_current;
     if (system.polarization_current && system.velocities == nullptr && system.n_local > 0)
-        throw Error("`velocities` must be given for the polarization current, got none");
+        throw Error(current_without_velocities);
 
     if (channels_ == 0) {
-        if (has_field || wants_response)
-            throw Error(
-                "an electric field, Born effective charges and currents need a model with charges, this one is "
-                "short-range only");
+        if (has_field || wants_response) throw Error(response_without_charges);
         return result_;
     }
 

@@ -120,6 +120,7 @@ PYBIND11_MODULE(_openmm, module) {
     bindSetting(module, "threads", &LESForce::getThreads, &LESForce::setThreads);
     bindSetting(module, "total_charge", &LESForce::getTotalCharge, &LESForce::setTotalCharge);
     bindSetting(module, "spin", &LESForce::getSpin, &LESForce::setSpin);
+    bindSetting(module, "deterministic", &LESForce::getDeterministic, &LESForce::setDeterministic);
     bindSetting(module, "solver", &LESForce::getSolver, &LESForce::setSolver);
     bindSetting(module, "accuracy", &LESForce::getAccuracy, &LESForce::setAccuracy);
     bindSetting(module, "window", &LESForce::getWindow, &LESForce::setWindow);

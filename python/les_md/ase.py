@@ -40,6 +40,7 @@ class LESCalculator(Calculator):
             periodic cell has no polarization (les_md warns).
         solver, accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype, freeze_k_set: how the long-range
             energy of a periodic system is summed, as for `les_md.engine.Engine`; the spacing is in angstrom.
+        deterministic: True: on a GPU, the same bits in every run; on the CPU that is so anyway with the same `threads`.
         keywords: go to ASE's Calculator.
     """
 
@@ -65,6 +66,7 @@ class LESCalculator(Calculator):
         mesh: Iterable[int] | None = None,
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
+        deterministic: bool = False,
         **keywords: Any,
     ) -> None:
         super().__init__(**keywords)
@@ -82,6 +84,7 @@ class LESCalculator(Calculator):
             mesh=mesh,
             mesh_dtype=mesh_dtype,
             freeze_k_set=freeze_k_set,
+            deterministic=deterministic,
         )
         self.field = tuple(field)
         self._described = self.engine.record["long_range"] is None

@@ -133,6 +133,7 @@ class Engine:
             float64 where the accuracy needs it.
         freeze_k_set: True keeps the wave vectors of the first cell for a model with a `k_cutoff`.
         spin: multiplicity 2S + 1, for models with the spin as input; None takes that of the file, 1 by default.
+        deterministic: True: on a GPU, the same bits in every run; on the CPU that is so anyway with the same `threads`.
 
     Raises:
         LESError: the model, the device or an option cannot be used.
@@ -156,7 +157,10 @@ class Engine:
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
         spin: float | None = None,
+        deterministic: bool = False,
     ) -> None:
+        if not isinstance(deterministic, bool):
+            raise LESError(f"`deterministic` must be True or False, got {deterministic!r:.60}")
         long_range = {
             "solver": solver,
             "accuracy": accuracy,
@@ -182,6 +186,7 @@ class Engine:
                 skin,
                 graph_memory=float(graph_memory),
                 spin=spin,
+                deterministic=deterministic,
                 **long_range,
             )
         except self._core.EngineError as error:

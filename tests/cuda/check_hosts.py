@@ -27,9 +27,11 @@ def compare(host: str, got: np.ndarray, expected: np.ndarray) -> None:
         )
 
 
-def forces_of_ase(model: Path, atoms: ase.Atoms, device: str) -> np.ndarray:
+def forces_of_ase(
+    model: Path, atoms: ase.Atoms, device: str, field: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
     atoms = atoms.copy()
-    atoms.calc = LESCalculator(model, device=device, solver="mesh", accuracy=1e-6)
+    atoms.calc = LESCalculator(model, device=device, solver="mesh", accuracy=1e-6, field=field)
     forces: np.ndarray = atoms.get_forces()
     if device != "cpu" and "on the GPU" not in atoms.calc.engine.long_range_description:
         sys.exit(
@@ -108,6 +110,9 @@ def main() -> None:
     check = make_check(folder)
     expected = forces_of_ase(check.model, check.atoms, "cpu")
     compare("ASE", forces_of_ase(check.model, check.atoms, "cuda"), expected)
+    field = (0.1, -0.2, 0.3)
+    in_field = forces_of_ase(check.model, check.atoms, "cpu", field)
+    compare("ASE in a field", forces_of_ase(check.model, check.atoms, "cuda", field), in_field)
     compare("LAMMPS", forces_of_lammps(folder, check.model, check.atoms), expected)
     compare("OpenMM", forces_of_openmm(check.model, check.atoms.copy(), "Reference"), expected)
     check_openmm_on_the_device(check.model, check.atoms)

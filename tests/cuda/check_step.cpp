@@ -1,11 +1,13 @@
 // The whole evaluation on a GPU against the engine on the CPU: reference cases through device arrays and through
-// Engine, boxes that change, the deterministic mode, blocks of atoms, errors. Run by scripts/gpu_check.sh; needs a GPU.
+// Engine, boxes that change, the deterministic mode, fields and all that can be asked for, errors. Run by
+// scripts/gpu_check.sh; needs a GPU.
 //     check_step CASES_DIR MODELS_DIR [few]
 #include <cuda_runtime.h>
 
 #include <random>
 #include <string>
 
+#include "../cpp/asked_system.h"
 #include "../cpp/case.h"
 #include "../cpp/check.h"
 #include "../cpp/results.h"
@@ -34,6 +36,7 @@ struct DeviceCase {
                          cudaMemcpyHostToDevice),
               "the types");
         system = {n, positions.data(), types.data(), from.system.cell, from.system.periodic, {}};
+        system.polarization = true;
     }
 };
 
@@ -64,6 +67,9 @@ void check_case(const std::string& cases, const std::string& models, const std::
         const les::Results got = device.copy_results();
         check_same(got, cpu.compute(moving.system), tolerance, what);
         check_same(with_copies.compute(moving.system), got, deterministic ? 0.0 : tolerance, what + " with copies");
+        const AskedSystem asked(moving, step % 2 == 0);
+        check_same(with_copies.compute(asked.system), cpu.compute(asked.system), dtype == "float64" ? 1e-9 : 1e-4,
+                   what + " with all that can be asked for");
         for (double& x : moving.positions) x += 0.03 * normal(generator);
         if (step == 3)
             for (auto& row : moving.system.cell)
@@ -90,9 +96,11 @@ int main(int argc, char** arguments) {
     cudaStream_t stream = nullptr;
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
     int checked = 0;
-    for (const std::string name : {"periodic", "triclinic", "isolated", "one_atom", "two_elements", "net_charge",
-                                   "neutralized", "two_channels", "charge_transfers"}) {
-        if (few && name != "triclinic" && name != "isolated" && name != "neutralized") continue;
+    for (const std::string name :
+         {"periodic", "triclinic", "isolated", "one_atom", "two_elements", "net_charge", "neutralized", "two_channels",
+          "charge_transfers", "field_isolated", "field_periodic", "field_transfers"}) {
+        if (few && name != "triclinic" && name != "isolated" && name != "neutralized" && name != "field_transfers")
+            continue;
         for (const std::string dtype : {"float64", "float32"}) {
             for (const bool deterministic : {false, true}) {
                 check_case(arguments[1], arguments[2], name, dtype, deterministic, stream);

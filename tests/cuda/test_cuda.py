@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
-from reference_cases import CASES, HERE, load_case, write_case_model
+from reference_cases import CASES, FIELD_CASES, HERE, load_case, write_case_model
 
 from les_md.export import write_model_file
 from les_md.model import LESModel
@@ -45,7 +45,7 @@ def write_networks(folder, symbols):
 
 
 def test_bodies_of_the_kernels(tmp_path):
-    for name in CASES:
+    for name in CASES + FIELD_CASES:
         for dtype in ("float64", "float32"):
             write_case_model(load_case(name), tmp_path / f"{name}_{dtype}.les.pt", dtype)
     write_networks(tmp_path, sorted(set(load_case("periodic")["symbols"])))

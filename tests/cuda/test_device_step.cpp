@@ -5,49 +5,13 @@
 #include <memory>
 #include <random>
 
+#include "../cpp/asked_system.h"
 #include "../cpp/case.h"
 #include "../cpp/check.h"
 #include "../cpp/results.h"
-#include "cuda/device_evaluation.h"
-#include "emulated_backend.h"
+#include "emulated_step.h"
 
 namespace {
-
-using les::cuda::EmulatedBackend;
-
-/// An evaluation of host arrays by the device's step.
-struct Device {
-    EmulatedBackend backend;
-    les::DeviceNetwork network;
-    les::cuda::DeviceStep<EmulatedBackend> step;
-    les::cuda::HostArrays<EmulatedBackend> arrays;
-    les::Results results;
-
-    Device(const les::ModelFile& file, const les::EngineOptions& options, std::int64_t most_centres = 0)
-        : network(file, "cpu", nullptr, {options.deterministic, 0.6, most_centres}),
-          step(backend, file.metadata(), options, network),
-          arrays(backend, step) {}
-
-    const les::Results& compute(const les::System& system) {
-        arrays.compute(system, results);
-        return results;
-    }
-};
-
-les::EngineOptions mesh_options(double accuracy = 1e-6) {
-    les::EngineOptions options;
-    options.long_range.solver = "mesh";
-    options.long_range.accuracy = accuracy;
-    return options;
-}
-
-struct Files {
-    std::string cases, models;
-    les::ModelFile model(const std::string& name, const std::string& dtype = "float64") const {
-        return les::ModelFile::from_path(models + "/" + name + "_" + dtype + ".les.pt");
-    }
-    std::string json(const std::string& name) const { return cases + "/" + name + ".json"; }
-};
 
 /// Against the CPU engine with the same mesh, and against the reference with the allowed differences.
 void check_reference_case(const Files& files, const std::string& name, const std::string& dtype, bool deterministic) {
@@ -140,7 +104,10 @@ void check_deterministic(const Files& files) {
     options.deterministic = true;
     Device first(file, options), second(file, options);
     second.backend.backwards = true;
-    const les::Results &a = first.compute(example.system), &b = second.compute(example.system);
+    const AskedSystem asked(example);
+    const les::Results &a = first.compute(asked.system), &b = second.compute(asked.system);
+    CHECK(a.born_charges == b.born_charges && a.atom_virials == b.atom_virials && a.polarization == b.polarization);
+    CHECK(a.external_forces == b.external_forces && a.polarization_current == b.polarization_current);
     CHECK(a.forces == b.forces && a.latent_charges == b.latent_charges && a.virial == b.virial);
     CHECK(a.energy() == b.energy() && a.potentials == b.potentials);
 }
@@ -242,7 +209,7 @@ void check_refusals(const Files& files) {
     options.long_range.solver = "auto";
     options.total_charge = 1.0;
     check_error([&] { Device(file, options); }, "total_charge needs a model trained with `neutrality: true`");
-    check_error([&] { les::DeviceNetwork(file, "cuda:0", nullptr, {}); }, "this build of torch has no CUDA");
+    check_error([&] { les::DeviceNetwork(file, "cuda:999", nullptr, {}); }, "device cuda:999 was asked for, but");
 }
 
 }  // namespace

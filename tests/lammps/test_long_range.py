@@ -197,6 +197,7 @@ def test_mesh_too_small(
         ("mesh_spacing wide", "keyword mesh_spacing must be followed by a number of angstrom, got wide"),
         ("interpolation_nodes 6.5", "keyword interpolation_nodes must be followed by a whole number .*, got 6.5"),
         ("freeze_k_set on", "keyword freeze_k_set must be followed by yes or no, got on"),
+        ("deterministic on", "keyword deterministic must be followed by yes or no, got on"),
         ("order 6", "unknown keyword order, expected one of device, threads, graph_memory, total_charge, solver"),
     ],
 )

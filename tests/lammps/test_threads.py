@@ -1,4 +1,5 @@
-"""The keyword `threads`: network and mesh of a rank really use them, and give the same numbers."""
+"""The keyword `threads`: network and mesh of a rank really use them, and give the same numbers; as many threads and
+ranks give the same bits."""
 
 from __future__ import annotations
 
@@ -70,3 +71,16 @@ def test_same_results(lammps: Lammps, model_file: ModelFile, structures: Structu
         np.testing.assert_allclose(two[0][name], one[0][name], rtol=1e-12)
     assert_close(two[1], one[1], 1e-12, "forces")
     assert_close(two[2], one[2], 1e-12, "charges")
+
+
+def test_same_bits(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
+    """Trajectories repeat to the last bit, and `deterministic`, which is for GPUs, changes none."""
+    frames = []
+    for keywords in ("", "", "deterministic yes"):
+        script = box_script(structures["triclinic"], lammps.folder) + "replicate 2 2 1\nfix 1 all nve\ntimestep 2e-4\n"
+        script += model_script(model_file("two_layers"), f"solver mesh threads 2 {keywords}")
+        script += "dump 1 all custom 10 dump.txt id x y z fx fy fz q\ndump_modify 1 sort id format float %.17g\n"
+        script += "run 10\n"
+        lammps.succeed(script, 2)
+        frames.append((lammps.folder / "dump.txt").read_text())
+    assert frames[0] == frames[1] == frames[2]

@@ -166,6 +166,7 @@ def test_mesh_smaller_than_the_window(model_file):
         ({"interpolation_nodes": 6.5}, "`interpolation_nodes` must be a whole number or None, got 6.5"),
         ({"mesh_spacing": "0.5"}, "`mesh_spacing` must be a number or None, got '0.5'"),
         ({"freeze_k_set": "no"}, "`freeze_k_set` must be True or False, got 'no'"),
+        ({"deterministic": "no"}, "`deterministic` must be True or False, got 'no'"),
     ],
 )
 def test_value_of_another_kind(model_file, options, message):

@@ -102,10 +102,10 @@ def test_pure_system(model_file, periodic):
 
 def test_settings_of_the_potential_and_of_one_system(model_file):
     topology = topology_of(waters(True))
-    potential = MLPotential("les", model=model_file(), solver="mesh", accuracy=1e-5)
+    potential = MLPotential("les", model=model_file(), solver="mesh", accuracy=1e-5, deterministic=True)
     system = potential.createSystem(topology, accuracy=1e-6, removeCMMotion=False)
     force = LESForce.cast(system.getForce(0))
-    assert (force.getSolver(), force.getAccuracy()) == ("mesh", 1e-6)
+    assert (force.getSolver(), force.getAccuracy(), force.getDeterministic()) == ("mesh", 1e-6, True)
     assert system.getNumForces() == 1
 
 

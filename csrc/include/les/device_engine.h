@@ -18,20 +18,31 @@ namespace les {
 /// All atoms of a system; the arrays are on the device and must stay as they are until the stream has passed `compute`.
 struct DeviceSystem {
     std::int64_t n_atoms = 0;
-    const double* positions = nullptr;    ///< device, (n_atoms, 3), angstrom, need not be wrapped into the cell
-    const std::int32_t* types = nullptr;  ///< device, (n_atoms,), index into Metadata::symbols, from 0
-    Matrix3 cell{};                       ///< host, rows are lattice vectors, angstrom; ignored unless periodic
-    bool periodic = false;                ///< periodic in all three directions, or isolated
-    std::array<double, 3> field{};        ///< V/angstrom; must be 0: fields are not supported on the device
+    const double* positions = nullptr;            ///< device, (n_atoms, 3), angstrom, need not be wrapped into the cell
+    const std::int32_t* types = nullptr;          ///< device, (n_atoms,), index into Metadata::symbols, from 0
+    Matrix3 cell{};                               ///< host, rows are lattice vectors, angstrom; ignored unless periodic
+    bool periodic = false;                        ///< periodic in all three directions, or isolated
+    std::array<double, 3> field{};                ///< external electric field, V/angstrom
+    const double* unwrapped_positions = nullptr;  ///< device, (n_atoms, 3), angstrom, followed through periodic
+                                                  ///< boundaries; null: `positions`. Read for the polarization alone
+    const double* velocities = nullptr;           ///< device, (n_atoms, 3), angstrom/ps; read for the current alone
+    std::int64_t n_external = 0;                  ///< fixed charges outside the model, as in System
+    const double* external_positions = nullptr;   ///< device, (n_external, 3), angstrom
+    const double* external_charges = nullptr;     ///< device, (n_external,), e
+    bool atom_virials = false, polarization = false, polarization_current = false, born_charges = false;  ///< wanted
 };
 
 /// Places in DeviceEngine::summary().
 struct DeviceSummary {
-    double short_range_energy, long_range_energy;  ///< eV
-    double virial[9];                              ///< eV, -dE/d(strain), row by row, symmetric
-    double status;                                 ///< 0, or not: `copy_results` says what is wrong
+    double short_range_energy, long_range_energy, field_energy, embedding_energy;  ///< eV, the energy is their sum
+    double virial[9];                ///< eV, -dE/d(strain), row by row, symmetric
+    double polarization[3];          ///< e angstrom; 0 unless asked for and defined
+    double polarization_current[3];  ///< e angstrom/ps; 0 unless asked for
+    double status;                   ///< 0, or not: `copy_results` says what is wrong
+
+    double energy() const { return short_range_energy + long_range_energy + field_energy + embedding_energy; }
 };
-static_assert(sizeof(DeviceSummary) == 12 * sizeof(double), "hosts read it as 12 numbers");
+static_assert(sizeof(DeviceSummary) == 20 * sizeof(double), "hosts read it as 20 numbers");
 
 class DeviceEngine {
 public:
@@ -52,11 +63,14 @@ public:
     void compute(const DeviceSystem& system);
 
     /// On the device, valid behind `compute` on the stream and until the next one.
-    const double* forces() const;          ///< (n_atoms, 3), eV/angstrom
-    const double* summary() const;         ///< a DeviceSummary
-    const double* node_energies() const;   ///< (n_atoms,), eV, short-range energy with element offsets
-    const double* latent_charges() const;  ///< (n_atoms, n_channels), e, after the neutrality option
-    const double* potentials() const;      ///< (n_atoms, n_channels), V, dE_lr/dq; zeros without a long-range energy
+    const double* forces() const;           ///< (n_atoms, 3), eV/angstrom
+    const double* summary() const;          ///< a DeviceSummary
+    const double* node_energies() const;    ///< (n_atoms,), eV, short-range energy with element offsets
+    const double* latent_charges() const;   ///< (n_atoms, n_channels), e, after the neutrality option
+    const double* potentials() const;       ///< (n_atoms, n_channels), V, dE_lr/dq; zeros without a long-range energy
+    const double* external_forces() const;  ///< (n_external, 3), eV/angstrom, or null
+    const double* born_charges() const;     ///< (n_atoms, 3, 3), e, or null unless asked for
+    const double* atom_virials() const;     ///< (n_atoms, 3, 3), eV, or null unless asked for
 
     /// Waits for the stream and copies to the host. Throws les::Error if energy or forces are not finite.
     Results copy_results();

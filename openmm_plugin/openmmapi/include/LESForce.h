@@ -89,6 +89,13 @@ public:
     void setSpin(std::optional<double> spin) { this->spin = spin; }
 
     /**
+     * True: on a GPU, every bit of energy and forces is the same whenever positions are. On the CPU it is so anyway
+     * with the same number of threads. On the CUDA platform its property DeterministicForces asks for it as well.
+     */
+    bool getDeterministic() const { return deterministic; }
+    void setDeterministic(bool deterministic) { this->deterministic = deterministic; }
+
+    /**
      * How the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", the default, which takes
      * the one expected to be faster. Words and numbers that cannot be used are refused when a Context is created.
      */
@@ -204,6 +211,7 @@ private:
     std::string device = "cpu";
     std::optional<int> threads;
     std::optional<double> totalCharge, spin;
+    bool deterministic = false;
     les::LongRangeOptions longRange;    // without the spacing
     std::optional<double> meshSpacing;  // nm
     bool embedModel = true;

@@ -98,6 +98,7 @@ void LESForceImpl::initialize(ContextImpl& context) {
         options.threads = owner.getThreads();
         options.total_charge = owner.getTotalCharge();
         options.spin = owner.getSpin();
+        options.deterministic = owner.getDeterministic();
         options.long_range = owner.getLongRangeOptions();
         onDevice = fitsDevice(context);
         if (onDevice) {

@@ -23,7 +23,7 @@ namespace LESPlugin {
 
 namespace {
 
-constexpr int newestVersion = 4;
+constexpr int newestVersion = 5;
 constexpr const char* fieldProperties[] = {"defaultFieldX", "defaultFieldY", "defaultFieldZ"};  // kJ/mol/nm/e
 
 /// "O H*2 O H*2" for O H H O H H.
@@ -266,8 +266,8 @@ LESForceProxy::LESForceProxy() : SerializationProxy("LESForce") {}
 
 void LESForceProxy::serialize(const void* object, SerializationNode& node) const {
     const LESForce& force = *reinterpret_cast<const LESForce*>(object);
-    // version 4 is 3 with a spin multiplicity
-    node.setIntProperty("version", force.getSpin() ? 4 : 3);
+    // version 4 is 3 with a spin multiplicity, version 5 is deterministic
+    node.setIntProperty("version", force.getDeterministic() ? 5 : force.getSpin() ? 4 : 3);
     node.setIntProperty("forceGroup", force.getForceGroup());
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
@@ -279,6 +279,7 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     if (force.getThreads()) node.setIntProperty("threads", *force.getThreads());
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
     if (force.getSpin()) node.setDoubleProperty("spin", *force.getSpin());
+    if (force.getDeterministic()) node.setBoolProperty("deterministic", true);
     writeLongRangeOptions(force, node);
     writeGlobalParameters(force, node);
     writeBonds(force, node);
@@ -304,6 +305,7 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     if (node.hasProperty("threads")) force->setThreads(node.getIntProperty("threads"));
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));
     if (node.hasProperty("spin")) force->setSpin(node.getDoubleProperty("spin"));
+    force->setDeterministic(node.getBoolProperty("deterministic", false));
     force->setEmbedModel(node.hasProperty("model"));
     readLongRangeOptions(node, *force);
     readGlobalParameters(node, *force);

@@ -69,6 +69,8 @@ class LESForce(LESForceSettings):
         external_charges: fixed charges in e of all particles of the System, 0 for those of the model: electrostatic
             embedding. They act on the latent charges of the model, with forces on both; None: mechanical embedding.
         spin: multiplicity 2S + 1; only for models that take it as input.
+        deterministic: True: on a GPU, the same bits in every run, as with the property DeterministicForces of the CUDA
+            platform; on the CPU that is so anyway with the same `threads`.
         embed_model: True: XML holds the whole model; False: its path, and the file must be the same one on reading.
 
     Raises:
@@ -97,6 +99,7 @@ class LESForce(LESForceSettings):
         external_charges: Iterable[float] | None = None,
         embed_model: bool = True,
         spin: float | None = None,
+        deterministic: bool = False,
     ) -> None:
         indices = indices_of(particles)
         symbols, is_periodic = symbols_and_periodic(symbols_or_topology, periodic, indices)
@@ -107,6 +110,7 @@ class LESForce(LESForceSettings):
         self.setThreads(threads)
         self.setTotalCharge(total_charge)
         self.setSpin(spin)
+        self.setDeterministic(deterministic)
         self.setSolver(solver)
         self.setAccuracy(accuracy)
         self.setWindow(window)

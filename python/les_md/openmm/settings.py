@@ -123,6 +123,16 @@ class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
         """Sets the spin multiplicity; only for models that take it as input."""
         _openmm.set_spin(int(self.this), spin)
 
+    def getDeterministic(self) -> bool:
+        """Whether a GPU is asked for the same bits whenever positions are the same."""
+        return bool(_openmm.deterministic(int(self.this)))
+
+    def setDeterministic(self, deterministic: bool) -> None:
+        """Sets whether a GPU gives the same bits whenever positions are the same; on the CPU it is so anyway."""
+        if not isinstance(deterministic, bool):
+            raise LESError(f"`deterministic` must be True or False, got {deterministic!r:.60}")
+        _openmm.set_deterministic(int(self.this), deterministic)
+
     def getSolver(self) -> str:
         """How the long-range energy of a periodic system is summed: "auto", "mesh" or "direct"."""
         return str(_openmm.solver(int(self.this)))

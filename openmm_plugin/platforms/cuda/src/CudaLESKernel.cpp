@@ -70,7 +70,7 @@ void CudaCalcLESForceKernel::makeEngine(const LESForce& force, const les::Engine
     checkDevice(options.device, cu.getDeviceIndex());
     numAtoms = static_cast<std::int64_t>(types.size());
     les::EngineOptions engineOptions = options;
-    engineOptions.deterministic = cu.getPlatformData().deterministicForces;
+    engineOptions.deterministic = options.deterministic || cu.getPlatformData().deterministicForces;
     check(cuDevicePrimaryCtxRetain(&primary, cu.getDevice()), "use the primary context of the device");
     {
         const Primary current(*this);
@@ -134,7 +134,7 @@ double CudaCalcLESForceKernel::energy() {
           "copy the energy");
     check(cuEventRecord(computed, stream), "record an event");
     check(cuEventSynchronize(computed), "wait for the energy");
-    const double sum = host->summary.short_range_energy + host->summary.long_range_energy;
+    const double sum = host->summary.energy();
     if (host->summary.status != 0.0 || !std::isfinite(sum)) {
         throw OpenMMException(
             "LESForce: the energy must be finite, got nan; reduce the time step, minimise the energy first");
