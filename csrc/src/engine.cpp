@@ -82,7 +82,10 @@ struct Engine::Implementation {
         if (metadata.long_range) {
             LongRangeOptions periodic = long_range_options(metadata, options);
             if (device) periodic.solver = "mesh";  // that of the device, also in evaluations that are not for it
-            periodic_solver = make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
+            periodic_solver = device && communicator.size() > 1
+                                  ? device->make_distributed_mesh(*metadata.long_range, metadata.n_channels, periodic,
+                                                                  options.deterministic)
+                                  : make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
             isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
         } else if (sets_more_than_solver(options.long_range)) {
             warnings.emplace_back(options_without_long_range);
@@ -124,7 +127,7 @@ struct Engine::Implementation {
         return device && plain && (communicator.size() == 1 || metadata.n_layers == 1);
     }
 
-    /// One domain: everything. Several: the domains exchange charges, and the long-range sum is that of the CPU.
+    /// One domain: everything. Several: the domains exchange charges, and the mesh is divided among their devices.
     void compute_on_device(const System& system, StageClock& clock) {
         if (communicator.size() == 1) {
             device->compute(system, results);

@@ -33,6 +33,11 @@ public:
     void backward(const std::vector<double>& cotangents, std::vector<double>& forces, les::Matrix3& virial) override {
         arrays_.backward(cotangents, forces, virial);
     }
+    std::unique_ptr<les::LongRangeSolver> make_distributed_mesh(const les::LongRangeParameters& parameters,
+                                                                int n_channels, const les::LongRangeOptions& options,
+                                                                bool deterministic) override {
+        return arrays_.make_distributed_mesh(parameters, n_channels, options, deterministic);
+    }
     const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
     std::string long_range_description() const override { return arrays_.long_range_description(); }
     std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
