@@ -1,5 +1,5 @@
-// The charges of one domain and their brick of the mesh on its device: which mesh points their windows begin at, sorting,
-// spreading, gathering.
+// The charges of one domain and their brick of the mesh on its device: which mesh points their windows begin at,
+// sorting, spreading, gathering.
 #pragma once
 
 #include <array>
@@ -47,7 +47,8 @@ public:
     std::array<double, MeshDivision::brick_numbers> find_brick(const MeshSetup& setup, const CellTerms* cell,
                                                                MeshDivision& division) {
         const MeshShape& whole = setup.shape();
-        const auto points0 = static_cast<std::size_t>(whole.points[0]), points1 = static_cast<std::size_t>(whole.points[1]),
+        const auto points0 = static_cast<std::size_t>(whole.points[0]),
+                   points1 = static_cast<std::size_t>(whole.points[1]),
                    points2 = static_cast<std::size_t>(whole.points[2]);
         std::vector<char> occupied(points0 + points1 + points2, 0);
         if (n_ > 0) {

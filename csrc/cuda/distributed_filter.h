@@ -41,7 +41,8 @@ public:
         backend_.wait();
     }
 
-    /// Influence function and self terms for the cell of `setup`. Collective; what fails on one domain is thrown on all.
+    /// Influence function and self terms for the cell of `setup`. Collective; what fails on one domain is thrown on
+    /// all.
     void set_cell(const MeshSetup& setup, Communicator& communicator) {
         const CellTerms& terms = setup.cell_terms();
         std::array<double, n_self_sums + 1> sums{};

@@ -217,7 +217,8 @@ private:
         communicator.exchange(host_sent, from.bytes, host_received, to.bytes);
         failure_.attempt([&] {
             if (to.n_others > 0)
-                backend_.to_device(received_.data(), host_received, static_cast<std::size_t>(to.n_others) * sizeof(Real));
+                backend_.to_device(received_.data(), host_received,
+                                   static_cast<std::size_t>(to.n_others) * sizeof(Real));
         });
     }
 
@@ -231,12 +232,12 @@ private:
 
     void add_bricks() {
         if (division_.z_rows() == 0) return;
-        launch_over(backend_, division_.z_reals(),
-                    AddBlocks<Real>{pencil_side_.on_device.data(), static_cast<int>(pencil_side_.blocks.size()),
-                                    division_.z_rows(), static_cast<std::int32_t>(division_.z_stride()),
-                                    static_cast<std::int32_t>(division_.z_pencils().extent(1)), received_.data(),
-                                    z_.data()},
-                    "adding up of bricks");
+        launch_over(
+            backend_, division_.z_reals(),
+            AddBlocks<Real>{pencil_side_.on_device.data(), static_cast<int>(pencil_side_.blocks.size()),
+                            division_.z_rows(), static_cast<std::int32_t>(division_.z_stride()),
+                            static_cast<std::int32_t>(division_.z_pencils().extent(1)), received_.data(), z_.data()},
+            "adding up of bricks");
     }
 };
 

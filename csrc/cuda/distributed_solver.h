@@ -1,5 +1,5 @@
-// The periodic long-range sum of several domains with a device each; DistributedSolver::compute is the page to read, and
-// has the steps of the CPU's MeshSolver::compute. Host arrays go in and come out, as domains exchange charges and
+// The periodic long-range sum of several domains with a device each; DistributedSolver::compute is the page to read,
+// and has the steps of the CPU's MeshSolver::compute. Host arrays go in and come out, as domains exchange charges and
 // potentials there; what is of the size of the mesh stays on the devices but for messages. Choices are those of the CPU
 // (mesh_setup.h). Whatever fails on one domain is thrown on all.
 #pragma once
@@ -108,11 +108,12 @@ private:
         const double bytes = 7.5 * sizeof(Real) * points, free = backend_.free_memory();
         if (bytes <= free) return;
         char text[300];
-        std::snprintf(text, sizeof(text),
-                      "a domain's part of the mesh of %d x %d x %d points needs %.3g GB, and %.3g GB of its GPU's memory "
-                      "are free; choose a smaller cell, a larger accuracy value or mesh_spacing, float32 for the mesh, "
-                      "or more GPUs",
-                      mesh[0], mesh[1], mesh[2], 1e-9 * bytes, 1e-9 * free);
+        std::snprintf(
+            text, sizeof(text),
+            "a domain's part of the mesh of %d x %d x %d points needs %.3g GB, and %.3g GB of its GPU's memory "
+            "are free; choose a smaller cell, a larger accuracy value or mesh_spacing, float32 for the mesh, "
+            "or more GPUs",
+            mesh[0], mesh[1], mesh[2], 1e-9 * bytes, 1e-9 * free);
         throw Error(text);
     }
 

@@ -218,8 +218,8 @@ LES_DEVICE void add_blocks(const Block<close_threads>& block, double* partial, c
 }
 
 /// Component ab of the virial from the sums of an evaluation, see KspaceFilter::virial of the CPU.
-LES_HOST_DEVICE double virial_of(const CellTerms& cell, const SelfTerms& self, const double* points, const double* modes,
-                            int component) {
+LES_HOST_DEVICE double virial_of(const CellTerms& cell, const SelfTerms& self, const double* points,
+                                 const double* modes, int component) {
     const int a = first_of(component), b = second_of(component);
     const double squares = points[square_sum];
     double sum = (a == b ? modes[0] : 0.0) - to_cartesian(cell, modes + 1, a, b);

@@ -61,8 +61,7 @@ struct UnpackBlocks {
     Real* data;
 
     LES_DEVICE void operator()(const Block<threads>& block, Shared&) const {
-        each_item(block, n_all,
-                  [&](std::int64_t n, int) { data[array_place(blocks, n_blocks, n)] = received[n]; });
+        each_item(block, n_all, [&](std::int64_t n, int) { data[array_place(blocks, n_blocks, n)] = received[n]; });
     }
 };
 
@@ -81,7 +80,8 @@ struct AddBlocks {
     LES_DEVICE void operator()(const Block<threads>& block, Shared&) const {
         each_item(block, n_rows * row_stride, [&](std::int64_t n, int) {
             const std::int32_t row = static_cast<std::int32_t>(n / row_stride);
-            const std::int32_t place[3] = {row / plane_rows, row % plane_rows, static_cast<std::int32_t>(n % row_stride)};
+            const std::int32_t place[3] = {row / plane_rows, row % plane_rows,
+                                           static_cast<std::int32_t>(n % row_stride)};
             Real sum = 0;
             for (int b = 0; b < n_blocks; ++b) {
                 const BufferBlock& of = blocks[b];

@@ -43,8 +43,8 @@ struct MeshStretch {
     int mesh_first, local_first, count;
 };
 
-/// Calls f(first in the mesh, first in the brick, counts), arrays of three, for every box of mesh points that a periodic
-/// brick (origin in the mesh, `length` points along each axis, which may exceed the mesh) shares with `box`.
+/// Calls f(first in the mesh, first in the brick, counts), arrays of three, for every box of mesh points that a
+/// periodic brick (origin in the mesh, `length` points along each axis, which may exceed the mesh) shares with `box`.
 template <class Function>
 void for_common_boxes(const std::array<int, 3>& origin, const std::array<int, 3>& length,
                       const std::array<int, 3>& mesh, const MeshBox& box, const Function& f) {

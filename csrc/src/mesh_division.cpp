@@ -96,14 +96,14 @@ void MeshDivision::share_turns(YPencils order) {
                              {z_plane, z_row},
                              {z_pencils_.extent(0), z_pencils_.extent(1)},
                              2 * (k[1] - k[0])});
-            of_y_with_z_.add(
-                rank, {y[0] * y_row, {y_plane, y_row}, {y_pencils_.extent(0), y[1] - y[0]}, row_of(width)});
+            of_y_with_z_.add(rank,
+                             {y[0] * y_row, {y_plane, y_row}, {y_pencils_.extent(0), y[1] - y[0]}, row_of(width)});
         }
         if (grid_.column(rank) == grid_.column(rank_)) {
             const auto x = mesh_part(mesh_[0], grid_.rows, grid_.row(rank));
             const auto y = mesh_part(mesh_[1], grid_.rows, grid_.row(rank));
-            of_y_with_x_.add(
-                rank, {y[0] * y_row, {y_plane, y_row}, {y_pencils_.extent(0), y[1] - y[0]}, row_of(width)});
+            of_y_with_x_.add(rank,
+                             {y[0] * y_row, {y_plane, y_row}, {y_pencils_.extent(0), y[1] - y[0]}, row_of(width)});
             of_x_.add(rank, {x[0] * x_plane, {x_plane, x_row}, {x[1] - x[0], x_pencils_.extent(1)}, row_of(width)});
         }
     }
@@ -143,18 +143,19 @@ void MeshDivision::set_bricks(const std::vector<double>& bricks, std::size_t str
             origin[a] = static_cast<int>(brick[a]);
             length[a] = static_cast<int>(brick[a + 3]);
         }
-        for_common_boxes(origin_, own_length, mesh_, z_box(rank), [&](const auto&, const auto& local, const auto& count) {
-            of_brick_.add(rank, {local[0] * plane_stride + local[1] * row_stride + local[2],
-                                 {plane_stride, row_stride},
-                                 {count[0], count[1]},
-                                 count[2]});
-        });
+        for_common_boxes(origin_, own_length, mesh_, z_box(rank),
+                         [&](const auto&, const auto& local, const auto& count) {
+                             of_brick_.add(rank, {local[0] * plane_stride + local[1] * row_stride + local[2],
+                                                  {plane_stride, row_stride},
+                                                  {count[0], count[1]},
+                                                  count[2]});
+                         });
         for_common_boxes(origin, length, mesh_, z_pencils_, [&](const auto& at, const auto&, const auto& count) {
-            of_z_with_bricks_.add(
-                rank, {(at[0] - z_pencils_.low[0]) * z_plane + (at[1] - z_pencils_.low[1]) * z_row + at[2],
-                       {z_plane, z_row},
-                       {count[0], count[1]},
-                       count[2]});
+            of_z_with_bricks_.add(rank,
+                                  {(at[0] - z_pencils_.low[0]) * z_plane + (at[1] - z_pencils_.low[1]) * z_row + at[2],
+                                   {z_plane, z_row},
+                                   {count[0], count[1]},
+                                   count[2]});
         });
     }
 }

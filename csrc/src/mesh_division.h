@@ -1,6 +1,6 @@
-// How domains divide a mesh: a brick around the atoms of each, pencils along the three axes for the transforms, and what
-// every two domains share of these arrays, which is what their messages carry. No domain holds the whole mesh. The plan
-// is the same for the CPU (distributed_mesh.h) and for GPUs (csrc/cuda/distributed_mesh.h).
+// How domains divide a mesh: a brick around the atoms of each, pencils along the three axes for the transforms, and
+// what every two domains share of these arrays, which is what their messages carry. No domain holds the whole mesh. The
+// plan is the same for the CPU (distributed_mesh.h) and for GPUs (csrc/cuda/distributed_mesh.h).
 #pragma once
 
 #include <array>

@@ -155,8 +155,8 @@ private:
             kept_ = kept;
         }
         const MeshDivision& division = distributed_.division();
-        const ModeRange range = is_distributed_ ? ModeRange{division.panels(), division.third_modes()}
-                                                : ModeRange{{0, mesh[1]}, {0, kept}};
+        const ModeRange range =
+            is_distributed_ ? ModeRange{division.panels(), division.third_modes()} : ModeRange{{0, mesh[1]}, {0, kept}};
         filter_.set_cell(scheme_.kernel, scheme_.window, system.cell, members, mesh,
                          2.0 * pi * parameters_.coulomb_constant, range, communicator);
         if (!have_cell_ || mesh != report_.mesh) report_ = report_of(scheme_, options_, system.cell, mesh);

@@ -1,6 +1,6 @@
 // The mesh divided among the devices of several domains, emulated or real, against the CPU solver of one domain: atoms
-// dealt out evenly, unevenly, to few or to all; a run with atoms that leave their domain and a cell that changes. Threads
-// stand for ranks.
+// dealt out evenly, unevenly, to few or to all; a run with atoms that leave their domain and a cell that changes.
+// Threads stand for ranks.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,8 @@ inline const std::vector<Division>& divisions() {
         {"slabs", [](const double* s, int n) { return std::min(n - 1, static_cast<int>(s[0] * n)); }},
         {"uneven slabs", [](const double* s, int n) { return std::min(n - 1, static_cast<int>(s[2] * s[2] * n)); }},
         {"scattered", [](const double* s, int n) { return static_cast<int>(1e6 * s[1]) % n; }},
-        {"none on the first", [](const double* s, int n) { return n == 1 ? 0 : 1 + static_cast<int>(2 * s[0]) % (n - 1); }},
+        {"none on the first",
+         [](const double* s, int n) { return n == 1 ? 0 : 1 + static_cast<int>(2 * s[0]) % (n - 1); }},
         {"all on the last", [](const double*, int n) { return n - 1; }},
     };
     return all;
@@ -74,8 +75,7 @@ inline std::vector<les::LongRangeResult> run_domains(const std::vector<Box>& box
         const auto solver = make_solver(rank);
         for (const Box& box : boxes) {
             const Box part = part_of(box, mine, channels);
-            parts[static_cast<std::size_t>(rank)].push_back(
-                solver->compute(part.system(), part.charges, communicator));
+            parts[static_cast<std::size_t>(rank)].push_back(solver->compute(part.system(), part.charges, communicator));
         }
         if (rank == 0) report = *solver->mesh_report();
     };
@@ -131,8 +131,7 @@ inline void check_domains(const Case& example, const std::vector<Box>& boxes, co
     const std::string what =
         example.name + ", " + options.dtype + ", " + division.name + " on " + std::to_string(n_ranks) + ":";
     les::MeshReport report;
-    const auto got =
-        run_domains(boxes, example.n_channels, deal_out(boxes[0], division, n_ranks), make_solver, report);
+    const auto got = run_domains(boxes, example.n_channels, deal_out(boxes[0], division, n_ranks), make_solver, report);
     const auto reference = les::make_mesh_solver(example.parameters, example.n_channels, options);
     les::SingleProcess alone;
     std::vector<les::LongRangeResult> expected;

@@ -147,8 +147,8 @@ private:
     }
 };
 
-/// Atoms dealt out to the domains in turn; every other atom and every image within reach is a ghost. The second step has
-/// a larger cell.
+/// Atoms dealt out to the domains in turn; every other atom and every image within reach is a ghost. The second step
+/// has a larger cell.
 void check_several_domains(const les::ModelFile& file, Case example, const std::string& name, int n_ranks,
                            double tolerance) {
     constexpr double stretch = 1.01;
