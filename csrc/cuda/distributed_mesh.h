@@ -125,7 +125,7 @@ public:
         exchange(y_side_of_z_, y_.data(), z_side_, communicator);
         failure_.attempt([&] {
             // modes that are not kept
-            backend_.zero(z_.data(), static_cast<std::size_t>(division_.z_reals()) * sizeof(Real));
+            if (z_lines_) backend_.zero(z_.data(), static_cast<std::size_t>(division_.z_reals()) * sizeof(Real));
             unpack(z_side_, z_.data());
             if (z_lines_) z_lines_->backward(z_.data());
         });

@@ -201,7 +201,7 @@ template <class Real, int nodes>
 struct GatherTiles {
     static constexpr int threads = gather_threads;
     struct Shared {
-        alignas(16) char bytes[gather_shared_bytes<Real, nodes>()];  // of tiles, then of sums
+        alignas(double) char bytes[gather_shared_bytes<Real, nodes>()];  // of tiles, then of sums
     };
     WindowPieces<Real, nodes> window;
     MeshShape mesh;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <exception>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,8 @@ public:
         if (happened()) return;
         try {
             step();
+        } catch (const std::bad_alloc&) {
+            text_ = "out of memory in the evaluation; use more MPI ranks or fewer atoms";
         } catch (const std::exception& exception) {
             const std::string text = exception.what();
             text_ = text.substr(0, text.find('\n'));

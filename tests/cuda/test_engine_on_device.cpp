@@ -19,13 +19,17 @@ namespace {
 
 using les::cuda::EmulatedBackend;
 
+thread_local EmulatedBackend* device_of_thread = nullptr;  // the one made last
+
 /// HostArrays on the emulated device, with what they refer to.
 class EmulatedDomain final : public les::DeviceDomain {
 public:
     EmulatedDomain(const les::ModelFile& file, const les::EngineOptions& options)
         : network_(file, "cpu", nullptr, {}),
           step_(backend_, file.metadata(), options, network_),
-          arrays_(backend_, step_) {}
+          arrays_(backend_, step_) {
+        device_of_thread = &backend_;
+    }
     void compute(const les::System& system, les::Results& results) override { arrays_.compute(system, results); }
     void forward(const les::System& system, std::vector<double>& energies, std::vector<double>& charges) override {
         arrays_.forward(system, energies, charges);
@@ -150,7 +154,7 @@ private:
 /// Atoms dealt out to the domains in turn; every other atom and every image within reach is a ghost. The second step
 /// has a larger cell.
 void check_several_domains(const les::ModelFile& file, Case example, const std::string& name, int n_ranks,
-                           double tolerance) {
+                           double tolerance, const std::vector<int>& failing_launches = {}) {
     constexpr double stretch = 1.01;
     les::Engine alone(file, options_on("cpu"));
     alone.compute(example.system);
@@ -199,6 +203,12 @@ void check_several_domains(const les::ModelFile& file, Case example, const std::
             for (double& x : row) x /= stretch;
         }
         engine.compute(system, les::EdgeList{});
+        // a launch of one domain fails: of the search, of the mesh, of the forces
+        for (const int launches : failing_launches) {
+            if (r == 0) device_of_thread->launches_left = launches;
+            check_error([&] { engine.compute(system, les::EdgeList{}); }, ": out of order");
+            device_of_thread->launches_left = -1;
+        }
         positions = last;
         system.positions = positions.data();
         system.cell = example.system.cell;
@@ -282,6 +292,7 @@ int main(int, char** arguments) {
         }
     }
     const auto file = les::ModelFile::from_path(models + "/triclinic_float64.les.pt");
+    check_several_domains(file, Case(cases + "/triclinic.json", file), "after failures", 3, 1e-9, {2, 20, 33});
     check_error([&] { les::Engine(file, options_on("cuda:2")); }, "device cuda:2 was asked for, but there are 2 GPUs");
     les::EngineOptions options = options_on("cuda");
     options.graph_memory = 1.0;
