@@ -11,47 +11,13 @@
 #include "../cpp/check.h"
 #include "../cpp/results.h"
 #include "../cpp/thread_communicator.h"
-#include "cuda/device_evaluation.h"
-#include "emulated_backend.h"
+#include "emulated_domain.h"
 #include "les/device_engine.h"
 
 namespace {
 
-using les::cuda::EmulatedBackend;
-
-thread_local EmulatedBackend* device_of_thread = nullptr;  // the one made last
-
-/// HostArrays on the emulated device, with what they refer to.
-class EmulatedDomain final : public les::DeviceDomain {
-public:
-    EmulatedDomain(const les::ModelFile& file, const les::EngineOptions& options)
-        : network_(file, "cpu", nullptr, {}),
-          step_(backend_, file.metadata(), options, network_),
-          arrays_(backend_, step_) {
-        device_of_thread = &backend_;
-    }
-    void compute(const les::System& system, les::Results& results) override { arrays_.compute(system, results); }
-    void forward(const les::System& system, std::vector<double>& energies, std::vector<double>& charges) override {
-        arrays_.forward(system, energies, charges);
-    }
-    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, les::Matrix3& virial) override {
-        arrays_.backward(cotangents, forces, virial);
-    }
-    std::unique_ptr<les::LongRangeSolver> make_distributed_mesh(const les::LongRangeParameters& parameters,
-                                                                int n_channels, const les::LongRangeOptions& options,
-                                                                bool deterministic) override {
-        return arrays_.make_distributed_mesh(parameters, n_channels, options, deterministic);
-    }
-    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
-    std::string long_range_description() const override { return arrays_.long_range_description(); }
-    std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
-
-private:
-    EmulatedBackend backend_;
-    les::DeviceNetwork network_;
-    les::cuda::DeviceStep<EmulatedBackend> step_;
-    les::cuda::HostArrays<EmulatedBackend> arrays_;
-};
+using les::cuda::device_of_thread;
+using les::cuda::EmulatedDomain;
 
 }  // namespace
 
