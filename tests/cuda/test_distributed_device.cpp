@@ -99,11 +99,10 @@ void check_failure(const std::function<void(OnDevice&, cases::Box&, int)>& spoil
 }
 
 void check_failures() {
-    check_failure([](OnDevice&, cases::Box& box,
-                     int rank) { (rank == 1 ? box.positions : box.charges)[4] += rank == 1 ? NAN : 0.0; },
-                  "`positions` and `charges` must be finite, got NaN or infinity");
-    check_failure([](OnDevice&, cases::Box& box, int rank) { box.charges[3] = rank == 2 ? INFINITY : 1.0; },
-                  "`positions` and `charges` must be finite, got NaN or infinity");
+    const std::string not_finite = "`positions` and `charges` must be finite, got NaN or infinity";
+    check_failure([](OnDevice&, cases::Box& box, int rank) { box.positions[4] += rank == 1 ? NAN : 0.0; }, not_finite);
+    check_failure([](OnDevice&, cases::Box& box, int rank) { box.charges[3] += rank == 2 ? INFINITY : 0.0; },
+                  not_finite);
     check_failure(
         [](OnDevice& solver, cases::Box& box, int rank) {
             for (auto& row : box.cell) row[0] *= 1.7;  // another mesh
