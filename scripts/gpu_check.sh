@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the CUDA kernels for the GPU at hand, compares mesh and whole evaluation with the CPU, runs compute-sanitizer over
-# the comparisons, times both, and runs the reference cases through the hosts with device cuda. One command for a machine
-# with a GPU, an nvcc and an environment with les_md (`make env`) on a CUDA build of torch.
+# the comparisons, times both, and runs the hosts with device cuda, LAMMPS also on several ranks that share the GPU. One
+# command for a machine with a GPU, an nvcc and an environment with les_md (`make env`) on a CUDA build of torch.
 # Usage: scripts/gpu_check.sh. Environment: PYTHON, CUDACXX, NVIDIA_SMI, LARGEST (atoms in the timings of the mesh, 10000000),
 # LARGEST_STEP (of whole evaluations, 1000000).
 set -euo pipefail
@@ -33,7 +33,7 @@ done
 torch_lib="$("$python" -c 'import torch; print(torch.__path__[0])')/lib"
 export LD_LIBRARY_PATH="$torch_lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
-echo "gpu_check: the mesh on the GPU against the CPU solver"
+echo "gpu_check: the mesh on the GPU, whole and divided among domains, against the CPU solver"
 "$folder/check_device"
 echo "gpu_check: the evaluation on the GPU against the engine on the CPU"
 "$folder/check_step" tests/data "$models"

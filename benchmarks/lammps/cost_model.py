@@ -2,7 +2,7 @@
 
 Times per atom of network and mesh come from results.json of run.py (`--results`) or from the options. What the cluster
 adds is modelled: each message costs a latency and its bytes over a bandwidth. Bytes and messages follow the layout of
-csrc/src/distributed_mesh.cpp: bricks to pencils, two turns each way, and pencils to bricks. Prints the table and writes
+csrc/src/mesh_division.cpp: bricks to pencils, two turns each way, and pencils to bricks. Prints the table and writes
 it with a figure.
 """
 

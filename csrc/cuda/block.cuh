@@ -9,10 +9,12 @@
 #ifdef __CUDACC__
 #define LES_DEVICE __device__ __forceinline__
 #define LES_CONSTEXPR __host__ __device__ constexpr
+#define LES_HOST_DEVICE __host__ __device__ inline
 #define LES_UNROLL _Pragma("unroll")
 #else
 #define LES_DEVICE inline
 #define LES_CONSTEXPR constexpr
+#define LES_HOST_DEVICE inline
 #define LES_UNROLL
 #endif
 

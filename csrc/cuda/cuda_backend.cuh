@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "block.cuh"
+#include "cufft_lines.h"
 #include "device_array.h"
 #include "mesh_solver.h"
 #include "neighbor_cells.cuh"
@@ -20,12 +21,21 @@ __global__ void __launch_bounds__(Body::threads) run_body(const Body body) {
     body(Block<Body::threads>{}, shared);
 }
 
+/// With more shared memory than a block has without asking.
+template <class Body>
+__global__ void __launch_bounds__(Body::threads) run_large_body(const Body body) {
+    extern __shared__ double shared_bytes[];
+    body(Block<Body::threads>{}, *reinterpret_cast<typename Body::Shared*>(shared_bytes));
+}
+
 }  // namespace
 
 class CudaBackend {
 public:
     template <class T>
     using Array = DeviceArray<T>;
+    template <class T>
+    using Pinned = PinnedArray<T>;
 
     explicit CudaBackend(cudaStream_t stream) : stream_(stream) {
         check(cudaMallocHost(reinterpret_cast<void**>(&state_), sizeof(NeighborState)), "memory of the host");
@@ -43,7 +53,14 @@ public:
 
     template <class Body>
     void launch(const Body& body, int blocks, const char* what) const {
-        run_body<Body><<<static_cast<unsigned>(blocks), Body::threads, 0, stream_>>>(body);
+        constexpr int bytes = static_cast<int>(sizeof(typename Body::Shared)), most_without_asking = 48 * 1024;
+        if constexpr (bytes > most_without_asking) {
+            static_assert(bytes <= 99 * 1024, "what every architecture from 8.0 on has for one block");
+            check(cudaFuncSetAttribute(run_large_body<Body>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), what);
+            run_large_body<Body><<<static_cast<unsigned>(blocks), Body::threads, bytes, stream_>>>(body);
+        } else {
+            run_body<Body><<<static_cast<unsigned>(blocks), Body::threads, 0, stream_>>>(body);
+        }
         check(cudaGetLastError(), what);
     }
 
@@ -55,6 +72,23 @@ public:
         check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying from the GPU");
     }
     void wait() const { check(cudaStreamSynchronize(stream_), "the evaluation"); }
+    double free_memory() const {
+        std::size_t free = 0, total = 0;
+        check(cudaMemGetInfo(&free, &total), "the memory of the GPU");
+        return static_cast<double>(free);
+    }
+
+    /// Batches of transforms as those of csrc/src/fft.h.
+    template <class Real>
+    std::unique_ptr<LineTransform<Real>> real_lines(std::int64_t length, std::int64_t howmany,
+                                                    std::int64_t distance) const {
+        return std::make_unique<CufftLines<Real>>(LinesOf::reals, length, howmany, distance, stream_);
+    }
+    template <class Real>
+    std::unique_ptr<LineTransform<Real>> complex_lines(std::int64_t length, std::int64_t howmany,
+                                                       std::int64_t stride) const {
+        return std::make_unique<CufftLines<Real>>(LinesOf::complex_numbers, length, howmany, stride, stream_);
+    }
 
     /// Copies what the neighbour search found, behind what is on the stream now.
     void send(const NeighborState* state) const {
@@ -70,6 +104,10 @@ public:
     std::unique_ptr<MeshSolver> make_mesh(const LongRangeParameters& parameters, int n_channels,
                                           const LongRangeOptions& options, bool deterministic) const {
         return make_mesh_solver(parameters, n_channels, options, {deterministic, true}, stream_);
+    }
+    std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
+                                                           const LongRangeOptions& options, bool deterministic) const {
+        return cuda::make_distributed_mesh(parameters, n_channels, options, deterministic, stream_);
     }
 
 private:

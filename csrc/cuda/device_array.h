@@ -1,4 +1,4 @@
-// Device memory that frees itself, and errors of CUDA and cuFFT as one sentence.
+// Memory of device and host that frees itself, and errors of CUDA and cuFFT as one sentence.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -42,6 +42,32 @@ public:
         cudaFree(data_);
         data_ = nullptr;
         size_ = 0;
+    }
+
+private:
+    T* data_ = nullptr;
+    std::int64_t size_ = 0;
+};
+
+/// Memory of the host from and to which copies are fast and need no wait.
+template <class T>
+class PinnedArray {
+public:
+    PinnedArray() = default;
+    PinnedArray(const PinnedArray&) = delete;
+    PinnedArray& operator=(const PinnedArray&) = delete;
+    ~PinnedArray() { cudaFreeHost(data_); }
+
+    T* data() const { return data_; }
+    /// At least `size` elements; what was there before is lost if it grows.
+    void reserve(std::int64_t size) {
+        if (size <= size_) return;
+        cudaFreeHost(data_);
+        data_ = nullptr;
+        size_ = 0;
+        check(cudaMallocHost(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(size) * sizeof(T)),
+              "memory of the host");
+        size_ = size;
     }
 
 private:

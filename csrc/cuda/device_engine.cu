@@ -123,6 +123,25 @@ private:
     cudaStream_t stream_ = nullptr;
 };
 
+/// A solver whose device is made current in its calls.
+class CudaLongRange final : public LongRangeSolver {
+public:
+    CudaLongRange(std::unique_ptr<LongRangeSolver> solver, int index) : solver_(std::move(solver)), index_(index) {}
+
+    const LongRangeResult& compute(const System& system, const std::vector<double>& charges,
+                                   Communicator& communicator) override {
+        const CurrentDevice current(index_);
+        return solver_->compute(system, charges, communicator);
+    }
+    std::string description() const override { return solver_->description(); }
+    std::vector<std::string> take_warnings() override { return solver_->take_warnings(); }
+    const MeshReport* mesh_report() const override { return solver_->mesh_report(); }
+
+private:
+    std::unique_ptr<LongRangeSolver> solver_;
+    int index_;
+};
+
 class CudaDomain final : public DeviceDomain {
 public:
     CudaDomain(const ModelFile& file, const EngineOptions& options, int index)
@@ -144,6 +163,13 @@ public:
     void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
         const CurrentDevice current(index_);
         arrays_.backward(cotangents, forces, virial);
+    }
+    std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
+                                                           const LongRangeOptions& options,
+                                                           bool deterministic) override {
+        const CurrentDevice current(index_);
+        return std::make_unique<CudaLongRange>(
+            arrays_.make_distributed_mesh(parameters, n_channels, options, deterministic), index_);
     }
     const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
     std::string long_range_description() const override { return arrays_.long_range_description(); }

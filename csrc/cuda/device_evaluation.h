@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -113,6 +114,12 @@ public:
         backend_.to_host(&summary, step_.summary(), sizeof(summary));
         backend_.wait();
         for (std::size_t ab = 0; ab < 9; ++ab) virial[ab / 3][ab % 3] = summary.virial[ab];
+    }
+
+    std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
+                                                           const LongRangeOptions& options,
+                                                           bool deterministic) override {
+        return backend_.make_distributed_mesh(parameters, n_channels, options, deterministic);
     }
 
     const std::vector<double>& transfer_dipoles() const override { return dipoles_; }

@@ -12,8 +12,8 @@ constexpr int filter_threads = 256, influence_threads = 128, close_threads = 256
 constexpr int most_filter_blocks = 1024, most_influence_blocks = 1024, most_close_blocks = 512;
 
 /// Positions of components 00 11 22 12 02 01.
-LES_DEVICE int first_of(int component) { return component < 3 ? component : component == 3 ? 1 : 0; }
-LES_DEVICE int second_of(int component) { return component < 3 ? component : component == 5 ? 1 : 2; }
+LES_HOST_DEVICE int first_of(int component) { return component < 3 ? component : component == 3 ? 1 : 0; }
+LES_HOST_DEVICE int second_of(int component) { return component < 3 ? component : component == 5 ? 1 : 2; }
 
 LES_DEVICE double square_of(const Symmetric& metric, const double* n) {
     return metric.v[0] * n[0] * n[0] + metric.v[1] * n[1] * n[1] + metric.v[2] * n[2] * n[2] +
@@ -21,7 +21,7 @@ LES_DEVICE double square_of(const Symmetric& metric, const double* n) {
 }
 
 /// sum over c, d of b_c b_d T_cd for component ab of a tensor T over integer modes
-LES_DEVICE double to_cartesian(const CellTerms& cell, const double* sums, int a, int b) {
+LES_HOST_DEVICE double to_cartesian(const CellTerms& cell, const double* sums, int a, int b) {
     double sum = 0.0;
     for (int component = 0; component < 6; ++component) {
         const int c = first_of(component), d = second_of(component);
@@ -53,6 +53,10 @@ template <class Real>
 LES_DEVICE void influence_mode(const CellTerms& cell, const MeshShape& mesh, const AxisTables& tables, const int* mode,
                                Real* influence, double* sums) {
     if (mode[0] == 0 && mode[1] == 0 && mode[2] == 0) return;
+    // each mode is of one domain: on the mesh, of that which filters it
+    const int panel = (mode[1] % mesh.points[1] + mesh.points[1]) % mesh.points[1] - mesh.first_mode[0];
+    const int third = mode[2] % mesh.third_modes - mesh.first_mode[1];
+    if (panel < 0 || panel >= mesh.panels || third < 0 || third >= mesh.half) return;
     const double n[3] = {static_cast<double>(mode[0]), static_cast<double>(mode[1]), static_cast<double>(mode[2])};
     const double k_sq = square_of(cell.metric, n), both = mode[2] == 0 ? 1.0 : 2.0;
     const bool member = square_of(cell.member_metric, n) <= cell.limit;
@@ -76,7 +80,7 @@ LES_DEVICE void influence_mode(const CellTerms& cell, const MeshShape& mesh, con
     const double alias01 = alias0 + alias1 + alias0 * alias1;
     const double deconvolution =
         tables.deconvolution[0][index[0]] * tables.deconvolution[1][index[1]] * tables.deconvolution[2][index[2]];
-    influence[(static_cast<std::int64_t>(index[0]) * mesh.points[1] + index[1]) * mesh.half + index[2]] =
+    influence[(static_cast<std::int64_t>(index[0]) * mesh.panels + panel) * mesh.half + third] =
         static_cast<Real>(2.0 * amplitude * deconvolution);
     add_mode(sums, -both * amplitude * (alias01 + (1.0 + alias01) * tables.alias[2][index[2]]), slope, n);
     for (int axis = 0; axis < 3; ++axis)
@@ -147,7 +151,7 @@ LES_DEVICE void filter_modes(const Block<filter_threads>& block, double* scratch
         const std::uint32_t n_modes = static_cast<std::uint32_t>(mesh.n_modes()),
                             stride = static_cast<std::uint32_t>(block.count) * filter_threads,
                             half = static_cast<std::uint32_t>(mesh.half),
-                            columns = static_cast<std::uint32_t>(mesh.points[1]);
+                            columns = static_cast<std::uint32_t>(mesh.panels);
         for (std::uint32_t i = static_cast<std::uint32_t>(block.index * filter_threads + thread); i < n_modes;
              i += stride) {
             const Real g = influence[i];
@@ -165,8 +169,9 @@ LES_DEVICE void filter_modes(const Block<filter_threads>& block, double* scratch
                 }
             }
             if (g == Real(0)) continue;
-            const std::uint32_t i2 = i % half, i1 = i / half % columns, i0 = i / half / columns;
-            const int m0 = static_cast<int>(i0), m1 = static_cast<int>(i1);
+            const int i2 = static_cast<int>(i % half) + mesh.first_mode[1];
+            const int m0 = static_cast<int>(i / half / columns),
+                      m1 = static_cast<int>(i / half % columns) + mesh.first_mode[0];
             const double n[3] = {static_cast<double>(2 * m0 < mesh.points[0] ? m0 : m0 - mesh.points[0]),
                                  static_cast<double>(2 * m1 < mesh.points[1] ? m1 : m1 - mesh.points[1]),
                                  static_cast<double>(i2)};
@@ -213,8 +218,8 @@ LES_DEVICE void add_blocks(const Block<close_threads>& block, double* partial, c
 }
 
 /// Component ab of the virial from the sums of an evaluation, see KspaceFilter::virial of the CPU.
-LES_DEVICE double virial_of(const CellTerms& cell, const SelfTerms& self, const double* points, const double* modes,
-                            int component) {
+LES_HOST_DEVICE double virial_of(const CellTerms& cell, const SelfTerms& self, const double* points,
+                                 const double* modes, int component) {
     const int a = first_of(component), b = second_of(component);
     const double squares = points[square_sum];
     double sum = (a == b ? modes[0] : 0.0) - to_cartesian(cell, modes + 1, a, b);

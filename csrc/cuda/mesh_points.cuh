@@ -20,20 +20,22 @@ struct SortedPoints {
 
 constexpr int not_finite = 1;
 
-/// First node and place behind it along each axis; false for a position that is not finite.
+/// First node, counted from the origin of the brick, and place behind it along each axis; false for a position that is
+/// not finite. Every kernel must find the same node, so no rounding is left to the compiler.
 LES_DEVICE bool locate(const CellTerms& cell, const MeshShape& mesh, int nodes, const double* r, std::int32_t* node,
                        double* t) {
     bool finite = true;
     LES_UNROLL
     for (int a = 0; a < 3; ++a) {
-        double fraction = r[0] * cell.inverse[0][a] + r[1] * cell.inverse[1][a] + r[2] * cell.inverse[2][a];
+        double fraction = fma(r[0], cell.inverse[0][a], fma(r[1], cell.inverse[1][a], r[2] * cell.inverse[2][a]));
         fraction -= floor(fraction);
-        double place = fraction * mesh.points[a] + (1.0 - 0.5 * nodes);
-        if (place < 0.0) place += mesh.points[a];
-        if (place >= mesh.points[a]) place -= mesh.points[a];
+        double place = fma(fraction, static_cast<double>(mesh.whole[a]), 1.0 - 0.5 * nodes);
+        if (place < 0.0) place += mesh.whole[a];
+        if (place >= mesh.whole[a]) place -= mesh.whole[a];
         finite = finite && place >= 0.0;
-        node[a] = finite ? static_cast<std::int32_t>(place) : 0;
-        t[a] = place - node[a];
+        const std::int32_t first = finite ? static_cast<std::int32_t>(place) : 0;
+        t[a] = place - first;
+        node[a] = first < mesh.origin[a] ? first - mesh.origin[a] + mesh.whole[a] : first - mesh.origin[a];
     }
     return finite;
 }

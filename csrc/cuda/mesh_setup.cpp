@@ -35,7 +35,7 @@ MeshSetup::MeshSetup(const LongRangeParameters& parameters, int n_channels, cons
     if (options.solver == "direct") throw Error("the direct sum has no CUDA kernels; take `solver` mesh or auto");
 }
 
-bool MeshSetup::set_cell(const Matrix3& cell, std::int64_t n_atoms) {
+bool MeshSetup::set_cell(const Matrix3& cell, std::int64_t n_atoms, int n_domains) {
     const double n = static_cast<double>(n_atoms);
     if (!(volume_of(cell) > 0.0)) throw Error("`cell` must have three independent vectors, got a volume of 0");
     if (have_scheme_ && is_other_system(first_cell_, n_atoms_, cell, n)) have_scheme_ = false;
@@ -60,29 +60,54 @@ bool MeshSetup::set_cell(const Matrix3& cell, std::int64_t n_atoms) {
         report_.k_cutoff = scheme_.kernel.k_cutoff;
         report_.asked_accuracy = options_.accuracy;
         report_.estimated_error = mesh_error(scheme_.kernel, scheme_.window, cell, mesh);
-        set_shape();
+        set_shape(n_domains);
     }
+    kept_ = kept_modes(scheme_.kernel, options_.freeze_k_set ? first_cell_ : cell, mesh);
     set_terms(cell);
     return changed;
 }
 
-void MeshSetup::set_shape() {
+void MeshSetup::set_shape(int n_domains) {
     shape_.edge = edge_of(nodes(), single());
     shape_.channels = n_channels_;
     shape_.half = report_.mesh[2] / 2 + 1;
     double modes = shape_.half;
     for (std::size_t a = 0; a < 3; ++a) {
-        shape_.points[a] = report_.mesh[a];
+        shape_.points[a] = shape_.whole[a] = report_.mesh[a];
         shape_.tiles[a] = (report_.mesh[a] + shape_.edge - 1) / shape_.edge;
         if (a < 2) modes *= report_.mesh[a];
     }
-    if (modes > std::numeric_limits<std::int32_t>::max()) {
+    shape_.panels = report_.mesh[1];
+    shape_.third_modes = shape_.half;
+    if (modes / n_domains > std::numeric_limits<std::int32_t>::max()) {
         throw Error(
             "the mesh of " + std::to_string(report_.mesh[0]) + " x " + std::to_string(report_.mesh[1]) + " x " +
             std::to_string(report_.mesh[2]) +
             " points is more than one GPU's kernels count; choose a smaller cell, or a larger accuracy value or "
             "mesh_spacing");
     }
+}
+
+MeshShape MeshSetup::brick(const std::array<int, 3>& origin, const std::array<int, 3>& length) const {
+    MeshShape brick = shape_;
+    for (std::size_t a = 0; a < 3; ++a) {
+        brick.points[a] = length[a];
+        brick.origin[a] = origin[a];
+        brick.tiles[a] = (length[a] + brick.edge - 1) / brick.edge;
+    }
+    brick.half = (length[2] + 1) / 2;
+    return brick;
+}
+
+MeshShape MeshSetup::modes(const std::array<int, 2>& panels, const std::array<int, 2>& thirds) const {
+    MeshShape modes = shape_;
+    modes.channels = 1;
+    modes.panels = panels[1] - panels[0];
+    modes.half = thirds[1] - thirds[0];
+    modes.first_mode[0] = panels[0];
+    modes.first_mode[1] = thirds[0];
+    modes.third_modes = kept_;
+    return modes;
 }
 
 void MeshSetup::set_terms(const Matrix3& cell) {

@@ -21,11 +21,17 @@ public:
     /// Throws les::Error for an option out of range.
     MeshSetup(const LongRangeParameters& parameters, int n_channels, const LongRangeOptions& options);
 
-    /// Takes a cell, angstrom; true if mesh or window are others than before. Throws les::Error as the CPU solver
-    /// would.
-    bool set_cell(const Matrix3& cell, std::int64_t n_atoms);
+    /// Takes a cell, angstrom; true if mesh or window are others than before. The atoms are those of all domains among
+    /// which the mesh is divided. Throws les::Error as the CPU solver would.
+    bool set_cell(const Matrix3& cell, std::int64_t n_atoms, int n_domains = 1);
 
     const MeshShape& shape() const { return shape_; }
+    /// A brick of `length` points from `origin`, as a mesh whose ends no window crosses.
+    MeshShape brick(const std::array<int, 3>& origin, const std::array<int, 3>& length) const;
+    /// The second modes (panels) and third modes that a domain filters, first and last + 1.
+    MeshShape modes(const std::array<int, 2>& panels, const std::array<int, 2>& thirds) const;
+    /// Third modes 0 ... kept() - 1 hold the sum.
+    int kept() const { return kept_; }
     const CellTerms& cell_terms() const { return terms_; }
     int nodes() const { return scheme_.window.nodes; }
     int n_channels() const { return n_channels_; }
@@ -55,8 +61,9 @@ private:
     MeshReport report_;
     MeshShape shape_{};
     CellTerms terms_{};
+    int kept_ = 0;
 
-    void set_shape();
+    void set_shape(int n_domains);
     void set_terms(const Matrix3& cell);
 };
 

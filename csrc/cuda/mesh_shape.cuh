@@ -18,6 +18,8 @@ LES_CONSTEXPR int batch_of() {
     return static_cast<int>(sizeof(Real)) * nodes > 80 ? 32 : 64;
 }
 
+/// A mesh; the brick of a domain, with the margin that windows reach; or the modes that a domain filters, where
+/// `points` are those of the mesh.
 struct MeshShape {
     std::int32_t points[3];
     std::int32_t tiles[3];
@@ -25,13 +27,18 @@ struct MeshShape {
     std::int32_t channels;  // one mesh each
     std::int32_t half;      // complex numbers along the third axis, points[2] / 2 + 1
 
+    // of a part of a mesh; else all of it
+    std::int32_t whole[3], origin[3];    // points of the mesh, and where a brick begins in it
+    std::int32_t panels, first_mode[2];  // number of second modes; first second and third mode
+    std::int32_t third_modes;            // of all domains; `half` are those of this one
+
     LES_CONSTEXPR std::int64_t row() const {
         return 2 * static_cast<std::int64_t>(half);
     }  // reals, transforms in place
     LES_CONSTEXPR std::int64_t plane() const { return row() * points[1]; }
     LES_CONSTEXPR std::int64_t channel() const { return plane() * points[0]; }
     LES_CONSTEXPR std::int32_t n_tiles() const { return tiles[0] * tiles[1] * tiles[2]; }
-    LES_CONSTEXPR std::int32_t n_modes() const { return points[0] * points[1] * half; }
+    LES_CONSTEXPR std::int32_t n_modes() const { return points[0] * panels * half; }
 };
 
 /// Symmetric 3 x 3 matrices as 00 11 22 12 02 01.

@@ -53,4 +53,10 @@ std::unique_ptr<MeshSolver> make_mesh_solver(const LongRangeParameters& paramete
                                              const LongRangeOptions& options, const DeviceOptions& device_options,
                                              cudaStream_t stream);
 
+/// The mesh divided among the devices of several domains (distributed_solver.h), on a stream of the device current now,
+/// which must be current in its calls too. Throws les::Error for an option that cannot be used.
+std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
+                                                       const LongRangeOptions& options, bool deterministic,
+                                                       cudaStream_t stream);
+
 }  // namespace les::cuda

@@ -153,7 +153,7 @@ LES_DEVICE void gather_tiles(const Block<gather_threads>& block, GatherShared<Re
                 for (int x = 0; x < 3; ++x) {
                     double sum = 0.0;
                     LES_UNROLL
-                    for (int a = 0; a < 3; ++a) sum -= slopes[thread].v[a] * cell.inverse[x][a] * mesh.points[a];
+                    for (int a = 0; a < 3; ++a) sum -= slopes[thread].v[a] * cell.inverse[x][a] * mesh.whole[a];
                     force[x] = sum;
                     sums[thread].v[force_sum + x] += sum;
                 }

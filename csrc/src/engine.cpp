@@ -23,6 +23,7 @@
 #include "model_state.h"
 #include "one_line_errors.h"
 #include "polarization.h"
+#include "shared_failure.h"
 #include "stage_clock.h"
 
 namespace les {
@@ -35,6 +36,7 @@ struct Engine::Implementation {
     std::unique_ptr<DeviceDomain> device;                    // none: everything but the network is on the CPU
     std::function<std::unique_ptr<Network>()> make_network;  // for what the device does not take
     bool was_on_device = false;                              // the last evaluation
+    SharedFailure failure;                                   // of devices
     std::vector<double> network_charges;                     // of the device
     Charges charges;
     std::unique_ptr<LongRangeSolver> periodic_solver, isolated_solver;
@@ -83,7 +85,10 @@ struct Engine::Implementation {
         if (metadata.long_range) {
             LongRangeOptions periodic = long_range_options(metadata, options);
             if (device) periodic.solver = "mesh";  // that of the device, also in evaluations that are not for it
-            periodic_solver = make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
+            periodic_solver = device && communicator.size() > 1
+                                  ? device->make_distributed_mesh(*metadata.long_range, metadata.n_channels, periodic,
+                                                                  options.deterministic)
+                                  : make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
             isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
         } else if (sets_more_than_solver(options.long_range)) {
             warnings.emplace_back(options_without_long_range);
@@ -125,24 +130,30 @@ struct Engine::Implementation {
         return device && (communicator.size() == 1 || (plain && metadata.n_layers == 1));
     }
 
-    /// One domain: everything. Several: the domains exchange charges, and the long-range sum is that of the CPU.
+    /// One domain: everything. Several: the domains exchange charges, and the mesh is divided among their devices.
     void compute_on_device(const System& system, StageClock& clock) {
         if (communicator.size() == 1) {
             device->compute(system, results);
             clock.end_of(times.network_forward);
         } else {
-            device->forward(system, results.node_energies, network_charges);
+            on_all_domains([&] { device->forward(system, results.node_energies, network_charges); });
             clock.end_of(times.network_forward);
             const std::vector<double>& latent_charges = charges.collect(system, network_charges, communicator);
             const LongRangeResult& long_range = compute_long_range(system, latent_charges);
             clock.end_of(times.long_range);
-            device->backward(charges.cotangents(system, long_range.potentials, communicator), results.forces,
-                             results.virial);
+            const std::vector<double>& cotangents = charges.cotangents(system, long_range.potentials, communicator);
+            on_all_domains([&] { device->backward(cotangents, results.forces, results.virial); });
             clock.end_of(times.network_backward);
             collect_device_results(latent_charges, long_range, results);
             results.polarization = polarization.moments(system, results.latent_charges, device->transfer_dipoles());
         }
         check_finite(results);
+    }
+
+    /// What fails on one of several domains with devices is thrown on all, so that none waits for another for ever.
+    void on_all_domains(const std::function<void()>& step) {
+        failure.attempt([&] { with_one_line_errors(step); });
+        failure.check(communicator);
     }
 
     void check(const System& system, bool has_host_edges) const {

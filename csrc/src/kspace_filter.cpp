@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mesh_plan.h"
 #include "parallel.h"
 
 namespace les {
@@ -30,12 +31,6 @@ void clip_row(WaveRow& row, double limit, int highest) {
 }
 
 }  // namespace
-
-template <class Real>
-int KspaceFilter<Real>::kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh) {
-    const int waves = static_cast<int>(std::floor(kernel.k_cutoff * length(members[2]) / (2.0 * pi) + 1e-6));
-    return std::min((std::min(waves, (mesh[2] - 1) / 2) + 4) / 4 * 4, mesh[2] / 2 + 1);
-}
 
 template <class Real>
 void KspaceFilter<Real>::set_cell(const MeshKernel& kernel, const WindowShape& window, const Matrix3& cell,

@@ -22,10 +22,6 @@ struct ModeRange {
 template <class Real>
 class KspaceFilter {
 public:
-    /// Third modes 0 ... kept_modes - 1 hold every mode of the sum; a multiple of 4 where the mesh allows, for few
-    /// plans.
-    static int kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh);
-
     /// Tables for a cell. `members` is the cell that decides which integer modes belong to the sum: the same cell, or
     /// the first one where the set is frozen. `reciprocal_constant` is N_F in eV angstrom / e^2.
     /// Collective; each domain of the communicator has its own range of modes, or one domain all of them.

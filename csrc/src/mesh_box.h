@@ -43,36 +43,31 @@ struct MeshStretch {
     int mesh_first, local_first, count;
 };
 
-/// Calls f(mesh0, mesh1, mesh2, local0, local1, local2, count) for every run along the third axis that a periodic brick
-/// (origin in the mesh, `length` points along each axis, which may exceed the mesh) shares with `box`.
+/// Calls f(first in the mesh, first in the brick, counts), arrays of three, for every box of mesh points that a
+/// periodic brick (origin in the mesh, `length` points along each axis, which may exceed the mesh) shares with `box`.
 template <class Function>
-void for_common_runs(const std::array<int, 3>& origin, const std::array<int, 3>& length, const std::array<int, 3>& mesh,
-                     const MeshBox& box, const Function& f) {
+void for_common_boxes(const std::array<int, 3>& origin, const std::array<int, 3>& length,
+                      const std::array<int, 3>& mesh, const MeshBox& box, const Function& f) {
     if (box.empty()) return;
     const auto stretches = [&](std::size_t axis, std::array<MeshStretch, 4>& found) {
-        int n = 0;
+        std::size_t n = 0;
         for (int local = 0, start = origin[axis]; local < length[axis]; start = 0) {
             const int count = std::min(mesh[axis] - start, length[axis] - local);
             const int low = std::max(start, box.low[axis]), high = std::min(start + count, box.high[axis]);
-            if (low < high && n < 4) found[static_cast<std::size_t>(n++)] = {low, local + low - start, high - low};
+            if (low < high && n < found.size()) found[n++] = {low, local + low - start, high - low};
             local += count;
         }
         return n;
     };
     std::array<MeshStretch, 4> s0{}, s1{}, s2{};
-    const int n0 = stretches(0, s0), n1 = stretches(1, s1), n2 = stretches(2, s2);
-    for (int a = 0; a < n0; ++a) {
-        const MeshStretch& x = s0[static_cast<std::size_t>(a)];
-        for (int i = 0; i < x.count; ++i) {
-            for (int b = 0; b < n1; ++b) {
-                const MeshStretch& y = s1[static_cast<std::size_t>(b)];
-                for (int j = 0; j < y.count; ++j) {
-                    for (int c = 0; c < n2; ++c) {
-                        const MeshStretch& z = s2[static_cast<std::size_t>(c)];
-                        f(x.mesh_first + i, y.mesh_first + j, z.mesh_first, x.local_first + i, y.local_first + j,
-                          z.local_first, z.count);
-                    }
-                }
+    const std::size_t n0 = stretches(0, s0), n1 = stretches(1, s1), n2 = stretches(2, s2);
+    for (std::size_t a = 0; a < n0; ++a) {
+        for (std::size_t b = 0; b < n1; ++b) {
+            for (std::size_t c = 0; c < n2; ++c) {
+                const MeshStretch &x = s0[a], &y = s1[b], &z = s2[c];
+                f(std::array<int, 3>{x.mesh_first, y.mesh_first, z.mesh_first},
+                  std::array<int, 3>{x.local_first, y.local_first, z.local_first},
+                  std::array<int, 3>{x.count, y.count, z.count});
             }
         }
     }

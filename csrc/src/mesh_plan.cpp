@@ -132,6 +132,21 @@ void check_options(const LongRangeParameters& parameters, const LongRangeOptions
     }
 }
 
+int kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh) {
+    const int waves = static_cast<int>(std::floor(kernel.k_cutoff * length(members[2]) / (2.0 * pi) + 1e-6));
+    return std::min((std::min(waves, (mesh[2] - 1) / 2) + 4) / 4 * 4, mesh[2] / 2 + 1);
+}
+
+std::string warning_of_error(const MeshReport& report) {
+    if (report.estimated_error <= 0.7 * report.asked_accuracy) return {};
+    char text[200];
+    std::snprintf(text, sizeof(text),
+                  "the estimated error with the mesh and window given, %.2g, is too near the accuracy asked for, %.2g; "
+                  "choose a smaller mesh_spacing or more interpolation_nodes",
+                  report.estimated_error, report.asked_accuracy);
+    return text;
+}
+
 int fast_length(int least, bool real_axis) {
     int best = 0;
     double lowest_cost = std::numeric_limits<double>::max();

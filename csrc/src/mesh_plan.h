@@ -34,6 +34,13 @@ bool is_other_system(const Matrix3& cell, double n_atoms, const Matrix3& other_c
 /// does not fit.
 std::array<int, 3> choose_mesh(const MeshScheme& scheme, const LongRangeOptions& options, const Matrix3& cell);
 
+/// Third modes 0 ... kept_modes - 1 hold every mode of the sum; a multiple of 4 where the mesh allows, for few plans.
+/// `members` is the cell that decides which integer modes belong to the sum.
+int kept_modes(const MeshKernel& kernel, const Matrix3& members, const std::array<int, 3>& mesh);
+
+/// What the user should know of settings whose estimated error is too near the accuracy asked for; else empty.
+std::string warning_of_error(const MeshReport& report);
+
 /// A length of at least `least` with factors 2, 3, 5, 7 only, that transforms fast; even for the axis of the real
 /// transform.
 int fast_length(int least, bool real_axis);

@@ -144,7 +144,7 @@ private:
         const std::array<int, 3> mesh = choose_mesh(scheme_, options_, members);
         if (!have_scheme_) table_ = window_table<Real>(Window(scheme_.window));
         is_distributed_ = communicator.size() > 1;
-        const int kept = KspaceFilter<Real>::kept_modes(scheme_.kernel, members, mesh);
+        const int kept = kept_modes(scheme_.kernel, members, mesh);
         if (!have_cell_ || mesh != report_.mesh || kept != kept_) {
             check_memory(mesh, communicator.size());
             if (is_distributed_) {
@@ -154,19 +154,14 @@ private:
             }
             kept_ = kept;
         }
-        const ModeRange range = is_distributed_ ? ModeRange{distributed_.panels(), distributed_.third_modes()}
-                                                : ModeRange{{0, mesh[1]}, {0, kept}};
+        const MeshDivision& division = distributed_.division();
+        const ModeRange range =
+            is_distributed_ ? ModeRange{division.panels(), division.third_modes()} : ModeRange{{0, mesh[1]}, {0, kept}};
         filter_.set_cell(scheme_.kernel, scheme_.window, system.cell, members, mesh,
                          2.0 * pi * parameters_.coulomb_constant, range, communicator);
         if (!have_cell_ || mesh != report_.mesh) report_ = report_of(scheme_, options_, system.cell, mesh);
-        if (!have_scheme_ && report_.estimated_error > 0.7 * options_.accuracy) {
-            char text[200];
-            std::snprintf(text, sizeof(text),
-                          "the estimated error with the mesh and window given, %.2g, is too near the accuracy asked "
-                          "for, %.2g; choose a "
-                          "smaller mesh_spacing or more interpolation_nodes",
-                          report_.estimated_error, options_.accuracy);
-            warnings_.emplace_back(text);
+        if (!have_scheme_) {
+            if (std::string text = warning_of_error(report_); !text.empty()) warnings_.push_back(std::move(text));
         }
         cell_ = system.cell;
         have_scheme_ = have_cell_ = true;
@@ -195,8 +190,8 @@ private:
         if (is_distributed_) {
             MeshPoints<Real>::occupied(system, report_.mesh, scheme_.window.nodes, occupied_);
             distributed_.set_brick(occupied_, communicator);
-            origin = distributed_.origin();
-            extent = distributed_.extent();
+            origin = distributed_.division().origin();
+            extent = distributed_.division().extent();
         }
         points_.sort(system, charges, n_channels_, report_.mesh, scheme_.window.nodes, origin, extent);
     }

@@ -1,5 +1,6 @@
 // The mesh on a GPU against the mesh solver of the CPU: the cases of tests/cuda, then repeated calls, which are
-// launched as a graph, and errors. Run by scripts/gpu_check.sh; needs a GPU.
+// launched as a graph, and errors; then the mesh divided among domains, threads that share the GPU. Run by
+// scripts/gpu_check.sh; needs a GPU.
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -7,7 +8,7 @@
 
 #include "cuda/device_array.h"
 #include "cuda/mesh_solver.h"
-#include "mesh_cases.h"
+#include "distributed_cases.h"
 
 namespace {
 
@@ -75,6 +76,52 @@ void check_changing_cell(cudaStream_t stream) {
     }
 }
 
+/// A domain of the divided mesh, with a stream of its own.
+class Domain final : public les::LongRangeSolver {
+public:
+    Domain(const cases::Case& example, const les::LongRangeOptions& options, bool deterministic) {
+        check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
+        solver_ =
+            les::cuda::make_distributed_mesh(example.parameters, example.n_channels, options, deterministic, stream_);
+    }
+    ~Domain() override {
+        solver_.reset();
+        cudaStreamDestroy(stream_);
+    }
+    const les::LongRangeResult& compute(const les::System& system, const std::vector<double>& charges,
+                                        les::Communicator& communicator) override {
+        return solver_->compute(system, charges, communicator);
+    }
+    std::string description() const override { return solver_->description(); }
+    const les::MeshReport* mesh_report() const override { return solver_->mesh_report(); }
+
+private:
+    cudaStream_t stream_ = nullptr;
+    std::unique_ptr<les::LongRangeSolver> solver_;
+};
+
+/// Atoms that leave their domain, a cell that changes; in the deterministic mode twice the same bits.
+int check_domains(bool few) {
+    int checked = 0;
+    cases::for_all_domains(
+        [&](const auto& example, const auto& options, bool deterministic, const auto& division, int n_ranks) {
+            if (few && checked >= 6) return;
+            const auto boxes = cases::short_run(example.box, 1.0);
+            const auto make = [&](int) { return std::make_unique<Domain>(example, options, deterministic); };
+            cases::check_domains(example, {boxes[0], boxes[1], boxes[2]}, options, division, n_ranks, make);
+            ++checked;
+            if (!deterministic) return;
+            std::vector<les::LongRangeResult> results;
+            for (int run = 0; run < 2; ++run) {
+                les::MeshReport report;
+                results.push_back(cases::run_domains({boxes[0]}, example.n_channels,
+                                                     cases::deal_out(boxes[0], division, n_ranks), make, report)[0]);
+            }
+            CHECK(same(results[0], results[1]));
+        });
+    return checked;
+}
+
 void check_not_finite(cudaStream_t stream) {
     cases::Case example = cases::all_cases().front();
     const auto n = static_cast<std::int64_t>(example.box.positions.size() / 3);
@@ -108,6 +155,7 @@ int main(int argc, char** argv) {
     check_changing_cell(stream);
     check_not_finite(stream);
     check(cudaStreamDestroy(stream), "the stream");
-    std::printf("the mesh on the GPU agrees with the CPU solver in %d cases\n", checked);
+    const int divided = check_domains(few);
+    std::printf("the mesh on the GPU agrees with the CPU solver in %d cases, divided in %d\n", checked, divided);
     return 0;
 }

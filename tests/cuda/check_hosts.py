@@ -1,5 +1,5 @@
-"""ASE, LAMMPS and OpenMM with device cuda against the engine on the CPU. Run by scripts/gpu_check.sh; needs a GPU and a
-package that was built with CUDA.
+"""ASE, LAMMPS (also on several ranks that share the GPU) and OpenMM with device cuda against the engine on the CPU. Run
+by scripts/gpu_check.sh; needs a GPU and a package that was built with CUDA.
 """
 
 import shutil
@@ -41,25 +41,33 @@ def forces_of_ase(
     return forces
 
 
-def forces_of_lammps(folder: Path, model: Path, atoms: ase.Atoms) -> np.ndarray:
+def forces_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks: int) -> np.ndarray:
+    """On the GPU that all ranks share; on several, the log must say that the mesh was divided."""
     ase.io.lammpsdata.write_lammps_data(
         folder / "atoms.data", atoms, specorder=["H", "O"], masses=True, atom_style="atomic"
     )
     script = f"""units metal
 atom_style atomic
 read_data atoms.data
-pair_style les device cuda solver mesh accuracy 1e-6
+pair_style les device cuda:0 solver mesh accuracy 1e-6
 pair_coeff * * {model} H O
 dump 1 all custom 1 forces.txt id fx fy fz
 dump_modify 1 sort id format float %20.15g
 run 0
 """
     (folder / "in.lammps").write_text(script)
+    lmp = lmp_program()
+    launcher = [str(Path(sys.executable).parent / "mpiexec"), "-n", str(ranks)] if ranks > 1 else []
     result = subprocess.run(
-        [lmp_program(), "-in", "in.lammps", "-log", "none"], cwd=folder, capture_output=True, text=True, timeout=600
+        [*launcher, lmp, "-in", "in.lammps", "-log", "none"], cwd=folder, capture_output=True, text=True, timeout=600
     )
     if result.returncode != 0:
-        sys.exit("check_hosts: error: LAMMPS with device cuda failed: " + (result.stdout + result.stderr)[-2000:])
+        sys.exit(
+            f"check_hosts: error: LAMMPS on {ranks} ranks with device cuda failed: "
+            + (result.stdout + result.stderr)[-2000:]
+        )
+    if ranks > 1 and f"divided among {ranks} domains" not in result.stdout:
+        sys.exit(f"check_hosts: error: the mesh of {ranks} ranks was not on the GPU")
     lines = (folder / "forces.txt").read_text().splitlines()[9:]
     return np.array([[float(word) for word in line.split()[1:4]] for line in lines])
 
@@ -113,7 +121,8 @@ def main() -> None:
     field = (0.1, -0.2, 0.3)
     in_field = forces_of_ase(check.model, check.atoms, "cpu", field)
     compare("ASE in a field", forces_of_ase(check.model, check.atoms, "cuda", field), in_field)
-    compare("LAMMPS", forces_of_lammps(folder, check.model, check.atoms), expected)
+    for ranks in (1, 2, 3, 4):
+        compare(f"LAMMPS on {ranks} ranks", forces_of_lammps(folder, check.model, check.atoms, ranks), expected)
     compare("OpenMM", forces_of_openmm(check.model, check.atoms.copy(), "Reference"), expected)
     check_openmm_on_the_device(check.model, check.atoms)
     shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 // The mesh of the emulated device, compiled once for all programs that have it.
 #include "emulated_backend.h"
 
+#include "cuda/distributed_solver.h"
 #include "emulated_mesh.h"
 
 namespace les::cuda {
@@ -40,6 +41,12 @@ std::unique_ptr<MeshSolver> EmulatedBackend::make_mesh(const LongRangeParameters
     if (options.dtype == "float32")
         return std::make_unique<EmulatedSolver<float>>(parameters, n_channels, options, deterministic);
     return std::make_unique<EmulatedSolver<double>>(parameters, n_channels, options, deterministic);
+}
+
+std::unique_ptr<LongRangeSolver> EmulatedBackend::make_distributed_mesh(const LongRangeParameters& parameters,
+                                                                        int n_channels, const LongRangeOptions& options,
+                                                                        bool deterministic) const {
+    return make_distributed_solver(*this, parameters, n_channels, options, deterministic);
 }
 
 }  // namespace les::cuda

@@ -119,13 +119,10 @@ inline void check_arrays(const std::vector<double>& got, const std::vector<doubl
 }
 
 /// Energy, potentials, forces, virial and net force as the CPU solver has them, from the same mesh and window.
-inline void check_result(const Case& example, const les::LongRangeOptions& options, const les::LongRangeResult& got,
-                         const les::MeshReport& chosen, const std::string& what) {
-    const double tolerance = options.dtype == "float32" ? 1e-5 : 1e-10;
-    const auto reference = les::make_mesh_solver(example.parameters, example.n_channels, options);
-    les::SingleProcess alone;
-    const auto& expected = reference->compute(example.box.system(), example.box.charges, alone);
-    const les::MeshReport& report = *reference->mesh_report();
+inline void check_results(const Case& example, const std::string& dtype, const les::LongRangeResult& got,
+                          const les::MeshReport& chosen, const les::LongRangeResult& expected,
+                          const les::MeshReport& report, const std::string& what) {
+    const double tolerance = dtype == "float32" ? 1e-5 : 1e-10;
     CHECK(chosen.mesh == report.mesh && chosen.interpolation_nodes == report.interpolation_nodes);
     CHECK(chosen.estimated_error == report.estimated_error && chosen.shape == report.shape);
     CHECK(chosen.dtype == report.dtype && chosen.window == report.window);
@@ -145,6 +142,14 @@ inline void check_result(const Case& example, const les::LongRangeOptions& optio
             check_close(got.virial[a][b], expected.virial[a][b], tolerance, std::sqrt(virial), what + " virial");
         check_close(got.net_force[a], expected.net_force[a], tolerance, force, what + " net force");
     }
+}
+
+inline void check_result(const Case& example, const les::LongRangeOptions& options, const les::LongRangeResult& got,
+                         const les::MeshReport& chosen, const std::string& what) {
+    const auto reference = les::make_mesh_solver(example.parameters, example.n_channels, options);
+    les::SingleProcess alone;
+    const auto& expected = reference->compute(example.box.system(), example.box.charges, alone);
+    check_results(example, options.dtype, got, chosen, expected, *reference->mesh_report(), what);
 }
 
 /// Calls check(example, options, deterministic, name) for all cases in both precisions and both ways of spreading.

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from check_hosts import forces_of_lammps
 from reference_cases import CASES, FIELD_CASES, HERE, load_case, write_case_model
 
 from les_md.export import write_model_file
 from les_md.model import LESModel
+from les_md.selftest import make_check
 from les_md.settings import LongRangeSettings, ModelSettings
 from les_md.utils import cmake_prefix_path
 
@@ -44,7 +47,7 @@ def write_networks(folder, symbols):
             write_model_file(LESModel(settings).eval(), folder / f"{name}_{dtype}.les.pt", {}, None, None)
 
 
-def test_bodies_of_the_kernels(tmp_path):
+def test_bodies_of_the_kernels(tmp_path, monkeypatch):
     for name in CASES + FIELD_CASES:
         for dtype in ("float64", "float32"):
             write_case_model(load_case(name), tmp_path / f"{name}_{dtype}.les.pt", dtype)
@@ -61,6 +64,16 @@ def test_bodies_of_the_kernels(tmp_path):
         result = run(*command)
         assert result.returncode == 0, result.stdout + result.stderr
     assert "100% tests passed" in result.stdout
+    check_lammps_on_emulated_gpus(build / "libemulated_gpu.so", tmp_path, monkeypatch)
+
+
+def check_lammps_on_emulated_gpus(library, folder, monkeypatch):
+    """`device cuda` on three ranks, each with an emulated GPU: the mesh is divided by LAMMPS's own MPI."""
+    check = make_check(folder)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    forces = forces_of_lammps(folder, check.model, check.atoms, 3)
+    np.testing.assert_allclose(forces, check.forces, atol=1e-5 * np.abs(check.forces).max())
 
 
 def check_refused(result, text):

@@ -12,38 +12,13 @@
 #include "../cpp/check.h"
 #include "../cpp/results.h"
 #include "../cpp/thread_communicator.h"
-#include "cuda/device_evaluation.h"
-#include "emulated_backend.h"
+#include "emulated_domain.h"
 #include "les/device_engine.h"
 
 namespace {
 
-using les::cuda::EmulatedBackend;
-
-/// HostArrays on the emulated device, with what they refer to.
-class EmulatedDomain final : public les::DeviceDomain {
-public:
-    EmulatedDomain(const les::ModelFile& file, const les::EngineOptions& options)
-        : network_(file, "cpu", nullptr, {}),
-          step_(backend_, file.metadata(), options, network_),
-          arrays_(backend_, step_) {}
-    void compute(const les::System& system, les::Results& results) override { arrays_.compute(system, results); }
-    void forward(const les::System& system, std::vector<double>& energies, std::vector<double>& charges) override {
-        arrays_.forward(system, energies, charges);
-    }
-    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, les::Matrix3& virial) override {
-        arrays_.backward(cotangents, forces, virial);
-    }
-    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
-    std::string long_range_description() const override { return arrays_.long_range_description(); }
-    std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
-
-private:
-    EmulatedBackend backend_;
-    les::DeviceNetwork network_;
-    les::cuda::DeviceStep<EmulatedBackend> step_;
-    les::cuda::HostArrays<EmulatedBackend> arrays_;
-};
+using les::cuda::device_of_thread;
+using les::cuda::EmulatedDomain;
 
 }  // namespace
 
@@ -63,8 +38,9 @@ std::unique_ptr<DeviceDomain> make_device_domain(const ModelFile& file, const En
 
 namespace {
 
-void check_same(const les::Results& got, const les::Results& expected, const std::string& what) {
-    ::check_same(got, expected, 1e-9, what);
+void check_same(const les::Results& got, const les::Results& expected, const std::string& what,
+                double tolerance = 1e-9) {
+    ::check_same(got, expected, tolerance, what);
 }
 
 les::EngineOptions options_on(const std::string& device) {
@@ -148,9 +124,19 @@ private:
     }
 };
 
-/// Atoms dealt out to the domains in turn; every other atom and every image within reach is a ghost.
-void check_several_domains(const les::ModelFile& file, const Case& example, const std::string& name, int n_ranks) {
-    const les::Results expected = les::Engine(file, options_on("cpu")).compute(example.system);
+/// Atoms dealt out to the domains in turn; every other atom and every image within reach is a ghost. The second step
+/// has a larger cell.
+void check_several_domains(const les::ModelFile& file, Case example, const std::string& name, int n_ranks,
+                           double tolerance, const std::vector<int>& failing_launches = {}) {
+    constexpr double stretch = 1.01;
+    les::Engine alone(file, options_on("cpu"));
+    alone.compute(example.system);
+    for (double& x : example.positions) x *= stretch;
+    for (auto& row : example.system.cell) {
+        for (double& x : row) x *= stretch;
+    }
+    example.system.positions = example.positions.data();
+    const les::Results expected = alone.compute(example.system);
     const auto n = static_cast<std::size_t>(example.system.n_local);
     const int reach = example.system.periodic ? 2 : 0;
     Board board(n_ranks);
@@ -184,8 +170,26 @@ void check_several_domains(const les::ModelFile& file, const Case& example, cons
         system.n_local = static_cast<std::int64_t>(communicator->n_local);
         system.n_all = static_cast<std::int64_t>(types.size());
         les::Engine engine(file, options_on("cuda"), communicator);
-        for (int step = 0; step < 2; ++step)
-            results[static_cast<std::size_t>(r)] = engine.compute(system, les::EdgeList{});
+        const std::vector<double> last = positions;
+        for (double& x : positions) x /= stretch;
+        for (auto& row : system.cell) {
+            for (double& x : row) x /= stretch;
+        }
+        engine.compute(system, les::EdgeList{});
+        // a launch of one domain fails: of the search, of the mesh, of the forces
+        for (const int launches : failing_launches) {
+            if (r == 0) device_of_thread->launches_left = launches;
+            check_error([&] { engine.compute(system, les::EdgeList{}); }, ": out of order");
+            device_of_thread->launches_left = -1;
+        }
+        positions = last;
+        system.positions = positions.data();
+        system.cell = example.system.cell;
+        results[static_cast<std::size_t>(r)] = engine.compute(system, les::EdgeList{});
+        const std::string how = engine.long_range_description();
+        CHECK(!system.periodic || how.find(" on the GPU, ") != std::string::npos);
+        CHECK(!system.periodic ||
+              how.find("divided among " + std::to_string(n_ranks) + " domains") != std::string::npos);
         communicator->ghosts_to_owners(results[static_cast<std::size_t>(r)].forces.data(), 3);
     };
     std::vector<std::thread> threads;
@@ -216,7 +220,7 @@ void check_several_domains(const les::ModelFile& file, const Case& example, cons
             }
         }
     }
-    check_same(sum, expected, name + " on " + std::to_string(n_ranks) + " domains");
+    check_same(sum, expected, name + " on " + std::to_string(n_ranks) + " domains", tolerance);
 }
 
 /// What several domains do not have on a device goes to the CPU, with the network on the GPU, of which there is none
@@ -269,9 +273,20 @@ int main(int, char** arguments) {
         const auto file = les::ModelFile::from_path(models + "/" + name + "_float64.les.pt");
         const Case example(cases + "/" + name + ".json", file);
         check_one_domain(file, example, name);
-        check_several_domains(file, example, name, 3);
+    }
+    const std::pair<const char*, int> on_domains[] = {
+        {"triclinic", 3}, {"isolated", 3},     {"neutralized", 2}, {"charge_transfers", 4}, {"two_channels", 3},
+        {"periodic", 6},  {"two_elements", 2}, {"net_charge", 4},  {"one_atom", 3},
+    };
+    for (const auto& [name, n_ranks] : on_domains) {
+        for (const std::string dtype : {"float64", "float32"}) {
+            const auto file = les::ModelFile::from_path(models + "/" + name + "_" + dtype + ".les.pt");
+            check_several_domains(file, Case(cases + "/" + name + ".json", file), name, n_ranks,
+                                  dtype == "float64" ? 1e-9 : 1e-5);
+        }
     }
     const auto file = les::ModelFile::from_path(models + "/triclinic_float64.les.pt");
+    check_several_domains(file, Case(cases + "/triclinic.json", file), "after failures", 3, 1e-9, {2, 20, 33});
     check_error([&] { les::Engine(file, options_on("cuda:1000")); }, "device cuda:1000 was asked for, but there are");
     check_way_back(file, Case(cases + "/triclinic.json", file));
     les::EngineOptions options = options_on("cuda");

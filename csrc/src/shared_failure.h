@@ -1,0 +1,58 @@
+// What fails on one domain between two exchanges: the domain goes on with the exchanges, so that no other waits for it
+// for ever, and then all of them throw the same sentence.
+#pragma once
+
+#include <exception>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "les/communicator.h"
+#include "les/error.h"
+
+namespace les {
+
+class SharedFailure {
+public:
+    /// Runs `step`, unless one before it failed; keeps the first line of what it throws.
+    template <class Step>
+    void attempt(const Step& step) {
+        if (happened()) return;
+        try {
+            step();
+        } catch (const std::bad_alloc&) {
+            text_ = "out of memory in the evaluation; use more MPI ranks or fewer atoms";
+        } catch (const std::exception& exception) {
+            const std::string text = exception.what();
+            text_ = text.substr(0, text.find('\n'));
+            if (text_.empty()) text_ = "an error without a text";
+        }
+    }
+    bool happened() const { return !text_.empty(); }
+
+    /// Collective: throws les::Error on all domains if something failed on one.
+    void check(Communicator& communicator) {
+        double failed = happened() ? 1.0 : 0.0;
+        communicator.allreduce_sum(&failed, 1);
+        if (failed > 0.0) raise(communicator);
+    }
+
+    /// Collective, where all domains know that something failed: throws the sentence of the first such domain.
+    [[noreturn]] void raise(Communicator& communicator) {
+        std::vector<double> mine;
+        for (const char letter : std::exchange(text_, {})) mine.push_back(static_cast<double>(letter));
+        if (!mine.empty()) mine.push_back(0.0);
+        std::string text;
+        for (const double letter : communicator.allgather(mine)) {
+            if (letter == 0.0) break;
+            text.push_back(static_cast<char>(letter));
+        }
+        throw Error(text);
+    }
+
+private:
+    std::string text_;
+};
+
+}  // namespace les

@@ -1,0 +1,43 @@
+// The GPU of one domain of an Engine, emulated.
+#pragma once
+
+#include "cuda/device_evaluation.h"
+#include "emulated_backend.h"
+
+namespace les::cuda {
+
+inline thread_local EmulatedBackend* device_of_thread = nullptr;  // the one made last
+
+/// HostArrays on the emulated device, with what they refer to.
+class EmulatedDomain final : public DeviceDomain {
+public:
+    EmulatedDomain(const ModelFile& file, const EngineOptions& options)
+        : network_(file, "cpu", nullptr, {}),
+          step_(backend_, file.metadata(), options, network_),
+          arrays_(backend_, step_) {
+        device_of_thread = &backend_;
+    }
+    void compute(const System& system, Results& results) override { arrays_.compute(system, results); }
+    void forward(const System& system, std::vector<double>& energies, std::vector<double>& charges) override {
+        arrays_.forward(system, energies, charges);
+    }
+    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
+        arrays_.backward(cotangents, forces, virial);
+    }
+    std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
+                                                           const LongRangeOptions& options,
+                                                           bool deterministic) override {
+        return arrays_.make_distributed_mesh(parameters, n_channels, options, deterministic);
+    }
+    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    std::string long_range_description() const override { return arrays_.long_range_description(); }
+    std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
+
+private:
+    EmulatedBackend backend_;
+    DeviceNetwork network_;
+    DeviceStep<EmulatedBackend> step_;
+    HostArrays<EmulatedBackend> arrays_;
+};
+
+}  // namespace les::cuda
