@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "les/model_file.h"
 
@@ -20,6 +21,8 @@ struct NetworkRows {
     const std::int64_t* types = nullptr;       ///< (n_atoms,)
     const std::int32_t* neighbours = nullptr;  ///< (n_centres, slots)
     const double* vectors = nullptr;           ///< (n_centres, slots, 3), angstrom
+    const std::int64_t* order = nullptr;       ///< (n_centres,), centres sorted by element
+    std::vector<std::int64_t> runs;            ///< centres of each element
 };
 
 struct DeviceNetworkOptions {
@@ -44,6 +47,11 @@ public:
     /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges), on the
     /// device; `cotangents` is (n_atoms, n_channels), V, on the device, or null.
     const double* backward(const double* cotangents);
+
+    /// Where the last `backward` has put its result.
+    const double* gradients() const;
+    /// Makes NaN of all results, on the device.
+    void clear();
 
     const double* node_energies() const;  ///< (n_centres,), eV, with offsets
     double* latent_charges() const;       ///< (n_atoms, n_channels), e, contributions on ghosts included

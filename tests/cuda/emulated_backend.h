@@ -1,16 +1,27 @@
 // A backend of DeviceStep without a GPU: launches are loops over blocks and threads, arrays are those of the host, and
-// the mesh is the emulated one. New memory holds garbage, as that of a device does.
+// the mesh is the emulated one. New memory holds garbage, as that of a device does. What is captured is recorded call
+// by call and run again for each launch; during a capture nothing may wait, allocate or copy between host and device.
 #pragma once
 
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/mesh_solver.h"
 #include "cuda/neighbor_cells.cuh"
+#include "les/error.h"
+#include "recorded_operators.h"
 
 namespace les::cuda {
+
+inline thread_local bool emulated_capture = false;
+inline void refuse_in_capture(const char* what) {
+    if (emulated_capture) throw Error(std::string("operation not permitted when stream is capturing: ") + what);
+}
 
 template <class T>
 class HostArray {
@@ -20,7 +31,9 @@ public:
     void reserve(std::int64_t size) {
         const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
         // 0xff is NaN, -1, and no slot
-        if (bytes > values_.size()) values_.assign(bytes + 16, static_cast<char>(0xff));
+        if (bytes <= values_.size()) return;
+        refuse_in_capture("memory of the device");
+        values_.assign(bytes + 16, static_cast<char>(0xff));
     }
 
 private:
@@ -35,26 +48,76 @@ public:
     /// Threads of each phase and blocks from the last to the first.
     bool backwards = false;
 
+    /// For tests of what must not go unnoticed: a capture that fails at its end, and one that misses its last call but
+    /// n.
+    bool fail_capture = false;
+    std::optional<std::size_t> miss;
+
+    struct Graph {
+        Calls calls;
+    };
+
     template <class Body>
-    void launch(const Body& body, int blocks, const char*) const {
-        const auto shared = std::make_unique<typename Body::Shared>();
-        for (int i = 0; i < blocks; ++i)
-            body(Block<Body::threads>{backwards ? blocks - 1 - i : i, blocks, backwards}, *shared);
+    void launch(const Body& body, int blocks, const char*) {
+        run([body, blocks, order = backwards] {
+            const auto shared = std::make_unique<typename Body::Shared>();
+            for (int i = 0; i < blocks; ++i)
+                body(Block<Body::threads>{order ? blocks - 1 - i : i, blocks, order}, *shared);
+        });
     }
-    void zero(void* data, std::size_t bytes) const {
-        if (bytes > 0) std::memset(data, 0, bytes);
+    void zero(void* data, std::size_t bytes) {
+        if (bytes > 0) run([=] { std::memset(data, 0, bytes); });
     }
-    void to_device(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
-    void to_host(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
-    void wait() const {}
-    void send(const NeighborState* state) { state_ = *state; }
+    void to_device(void* to, const void* from, std::size_t bytes) const { copy(to, from, bytes); }
+    void to_host(void* to, const void* from, std::size_t bytes) const { copy(to, from, bytes); }
+    void wait() const { refuse_in_capture("a wait"); }
+    void send(const NeighborState* state) {
+        refuse_in_capture("a wait");
+        state_ = *state;
+    }
     NeighborState receive() const { return state_; }
 
+    /// What is put on the stream: runs now, or is recorded.
+    void run(std::function<void()> call) {
+        if (emulated_capture) {
+            calls_.push_back(std::move(call));
+        } else {
+            call();
+        }
+    }
+
+    void begin_capture() {
+        calls_.clear();
+        emulated_capture = true;
+        operators_ = std::make_unique<RecordedOperators>(calls_);
+    }
+    Graph end_capture() {
+        abandon_capture();
+        if (fail_capture) throw Error("operation would make the legacy stream depend on a capturing blocking stream");
+        if (miss) calls_.erase(calls_.end() - 1 - static_cast<std::ptrdiff_t>(*miss));
+        return {std::move(calls_)};
+    }
+    void abandon_capture() noexcept {
+        operators_.reset();
+        emulated_capture = false;
+    }
+    void launch(const Graph& graph) const {
+        for (const auto& call : graph.calls) call();
+    }
+    std::string why_no_graphs() const { return ""; }
+
     std::unique_ptr<MeshSolver> make_mesh(const LongRangeParameters& parameters, int n_channels,
-                                          const LongRangeOptions& options, bool deterministic) const;
+                                          const LongRangeOptions& options, bool deterministic);
 
 private:
     NeighborState state_{};
+    Calls calls_;
+    std::unique_ptr<RecordedOperators> operators_;
+
+    static void copy(void* to, const void* from, std::size_t bytes) {
+        refuse_in_capture("a copy");
+        std::memcpy(to, from, bytes);
+    }
 };
 
 }  // namespace les::cuda

@@ -30,7 +30,7 @@ WAITING = {
     "aten::Int", "aten::Float", "aten::IntImplicit", "aten::FloatImplicit", "aten::ScalarImplicit", "aten::tolist",
     "prim::tolist", "aten::masked_select", "aten::unique", "aten::_unique", "aten::_unique2", "aten::unique_dim",
     "aten::unique_consecutive", "aten::repeat_interleave", "aten::bincount", "aten::equal", "aten::allclose",
-    "aten::is_nonzero", "aten::tensor", "aten::index", "aten::index_put", "aten::index_put_", "aten::where", "prim::data",
+    "aten::is_nonzero", "aten::tensor", "aten::index", "aten::index_put", "aten::index_put_", "aten::where",
 }  # fmt: skip
 
 

@@ -134,8 +134,8 @@ def collect_transfers(
     """What `transfers` (n_edges, n_channels) do; `edge_index` as in `ChargeTransfers`.
 
     Returns:
-        charges that centres take (n_rows, n_channels), charges that neighbours give (n_all, n_channels), and the dipoles
-        of the centres (n_rows, 3), sum_j a_ij (r_i - r_j) summed over channels, in e angstrom.
+        charges that centres take (n_rows, n_channels), charges that neighbours give (n_all, n_channels), and the
+        dipoles of the centres (n_rows, 3), sum_j a_ij (r_i - r_j) summed over channels, in e angstrom.
     """
     nothing = torch.zeros(n_all, transfers.size(1), dtype=transfers.dtype, device=transfers.device)
     given = nothing.index_add(0, edge_index[1], -transfers)
