@@ -191,7 +191,7 @@ private:
     }
 
     void capture(const StepAtoms& atoms) {
-        if (network_.n_blocks() != 1) return;
+        if (network_.n_blocks() != 1 || (mesh_ && mesh_->generation() < 0)) return;
         const auto failure = graph_.capture([&] {
             network_.forward(network_rows());
             after_forward(atoms);
