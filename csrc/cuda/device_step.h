@@ -192,10 +192,9 @@ private:
 
     void capture(const StepAtoms& atoms) {
         if (network_.n_blocks() != 1 || (mesh_ && mesh_->generation() < 0)) return;
-        const auto failure = graph_.capture([&] {
-            network_.forward(network_rows());
-            after_forward(atoms);
-        });
+        network_.set_captured(true);
+        const auto failure = graph_.capture([&] { evaluate(atoms); });
+        network_.set_captured(false);
         if (failure) warnings_.push_back(*failure);
     }
 

@@ -70,7 +70,7 @@ struct DeviceNetwork::Implementation {
     torch::jit::Module module;
     int n_channels;
     bool has_rows;  // entry `rows`, which never waits; files of earlier versions have `local` alone
-    bool splits, ghost_charges;
+    bool splits, ghost_charges, captured = false;
     SingleProcess alone;
 
     NetworkRows rows;
@@ -287,7 +287,7 @@ struct DeviceNetwork::Implementation {
                 graph.reset();
                 gradients.reset();
                 const std::int64_t n_centres = blocks.empty() ? 0 : blocks.front().n_centres;
-                if (!splits || n_centres / 2 < least_centres || device.is_cpu()) throw;
+                if (captured || !splits || n_centres / 2 < least_centres || device.is_cpu()) throw;
                 c10::getDeviceAllocator(device.type())->emptyCache();
                 limit_for = rows.n_centres;
                 set_limit(n_centres / 2);
@@ -305,6 +305,8 @@ DeviceNetwork::~DeviceNetwork() = default;
 void DeviceNetwork::set_state(double total_charge, double spin) {
     les::set_state(implementation_->module, total_charge, spin);
 }
+
+void DeviceNetwork::set_captured(bool captured) { implementation_->captured = captured; }
 
 void DeviceNetwork::forward(const NetworkRows& rows) {
     implementation_->rows = rows;

@@ -42,6 +42,9 @@ public:
     /// Total charge (e) and spin multiplicity, for models that take them as inputs.
     void set_state(double total_charge, double spin);
 
+    /// While a step is captured, centres are not divided further if memory runs out: that is an error then.
+    void set_captured(bool captured);
+
     /// Evaluates energies and charges; `rows` must stay as they are until behind `backward`.
     void forward(const NetworkRows& rows);
     /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges), on the
