@@ -37,7 +37,8 @@ if ! ls "$toolkit"/include/cufft.h >/dev/null 2>&1 || ! ls "$toolkit"/lib*/libcu
     [ -e "$cufft/include/cufft.h" ] || from_pypi nvidia-cufft==12.0.0.61
 fi
 
-options=(-DCMAKE_CUDA_COMPILER="$nvcc" -DCUFFT_DIR="$cufft" -DCMAKE_CUDA_FLAGS="--threads=${JOBS:-1}"
+torch="$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')"
+options=(-DCMAKE_CUDA_COMPILER="$nvcc" -DCUFFT_DIR="$cufft" -DTORCH_DIR="$torch" -DCMAKE_CUDA_FLAGS="--threads=${JOBS:-1}"
     -DCMAKE_PREFIX_PATH="$("$python" -c 'from les_md.utils import cmake_prefix_path; print(cmake_prefix_path)')")
 case "$architectures" in
     all) ;;

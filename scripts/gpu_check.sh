@@ -30,6 +30,7 @@ for case in tests/data/*.json; do
         "$python" tests/data/reference_cases.py "$case" "$models/$(basename "$case" .json)_$dtype.les.pt" "$dtype"
     done
 done
+"$python" tests/cuda/networks.py "$models"
 torch_lib="$("$python" -c 'import torch; print(torch.__path__[0])')/lib"
 export LD_LIBRARY_PATH="$torch_lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 

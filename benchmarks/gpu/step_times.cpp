@@ -78,12 +78,26 @@ double milliseconds(cudaStream_t stream, const Run& run) {
     return times[times.size() / 2];
 }
 
+/// Above it launches do not decide, and the memory of a graph counts.
+constexpr std::int64_t largest_graph = 30000;
+
+/// Milliseconds of a step that is one launch.
+double time_of_graph(const les::ModelFile& file, const les::DeviceSystem& system, cudaStream_t stream) {
+    les::EngineOptions options;
+    options.graphs = "on";
+    les::DeviceEngine engine(file, options, 0, stream);
+    for (int step = 0; step < 5; ++step) engine.compute(system);  // capture and check
+    const double found = milliseconds(stream, [&] { engine.compute(system); });
+    for (const std::string& text : engine.take_warnings()) std::fprintf(stderr, "%s\n", text.c_str());
+    return found;
+}
+
 void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream) {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, 0), "the device");
     std::printf("%s, %s network, accuracy 1e-4\n\n", properties.name, file.metadata().dtype.c_str());
-    std::puts("| atoms | ms a step | ns an atom | mesh: ms | share of the mesh | memory in use: GB |");
-    std::puts("|---:|---:|---:|---:|---:|---:|");
+    std::puts("| atoms | ms a step | ms as a graph | ns an atom | mesh: ms | share of the mesh | memory in use: GB |");
+    std::puts("|---:|---:|---:|---:|---:|---:|---:|");
     for (std::int64_t wanted = 1000; wanted <= largest; wanted *= 10) {
         const Water water(file, wanted);
         const std::int64_t n = water.n_atoms();
@@ -97,22 +111,27 @@ void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream
         check(cudaMemcpy(types.data(), water.types.data(), water.types.size() * sizeof(std::int32_t),
                          cudaMemcpyHostToDevice),
               "the types");
-        les::DeviceEngine engine(file, {}, 0, stream);
+        les::EngineOptions options;
+        options.graphs = "off";
+        les::DeviceEngine engine(file, options, 0, stream);
         const les::DeviceSystem system{n, positions.data(), types.data(), water.cell, true, {}};
         const double step = milliseconds(stream, [&] { engine.compute(system); });
+        const double graph = n <= largest_graph ? time_of_graph(file, system, stream) : 0.0;
         for (const std::string& text : engine.take_warnings()) std::fprintf(stderr, "%s\n", text.c_str());
         double mesh = 0.0;
         if (file.metadata().long_range) {
-            les::LongRangeOptions options;
-            options.dtype = file.metadata().dtype;
+            les::LongRangeOptions of_mesh;
+            of_mesh.dtype = file.metadata().dtype;
             const auto solver = les::cuda::make_mesh_solver(*file.metadata().long_range, file.metadata().n_channels,
-                                                            options, {}, stream);
+                                                            of_mesh, {}, stream);
             solver->set_cell(water.cell, n);
             mesh = milliseconds(stream, [&] { solver->compute(positions.data(), engine.latent_charges(), n); });
         }
         std::size_t free = 0, total = 0;
         check(cudaMemGetInfo(&free, &total), "the memory of the GPU");
-        std::printf("| %lld | %.3f | %.1f | %.3f | %.1f %% | %.2f |\n", static_cast<long long>(n), step,
+        char captured[32] = "-";
+        if (graph > 0.0) std::snprintf(captured, sizeof(captured), "%.3f", graph);
+        std::printf("| %lld | %.3f | %s | %.1f | %.3f | %.1f %% | %.2f |\n", static_cast<long long>(n), step, captured,
                     1e6 * step / static_cast<double>(n), mesh, 100.0 * mesh / step,
                     1e-9 * static_cast<double>(total - free));
         std::fflush(stdout);

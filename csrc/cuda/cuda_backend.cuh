@@ -4,10 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "block.cuh"
 #include "cufft_lines.h"
 #include "device_array.h"
+#include "graph_memory.h"
 #include "mesh_solver.h"
 #include "neighbor_cells.cuh"
 
@@ -36,6 +39,70 @@ public:
     using Array = DeviceArray<T>;
     template <class T>
     using Pinned = PinnedArray<T>;
+
+    /// A captured graph, with the memory of torch that belongs to it.
+    class Graph {
+    public:
+        Graph(cudaGraphExec_t graph, cudaStream_t stream, std::unique_ptr<GraphMemory> memory)
+            : graph_(graph), stream_(stream), memory_(std::move(memory)) {}
+        ~Graph() {
+            if (graph_ == nullptr) return;
+            cudaStreamSynchronize(stream_);  // it may be running
+            cudaGraphExecDestroy(graph_);
+        }
+        Graph(Graph&& other) noexcept
+            : graph_(std::exchange(other.graph_, nullptr)), stream_(other.stream_), memory_(std::move(other.memory_)) {}
+        Graph(const Graph&) = delete;
+        Graph& operator=(const Graph&) = delete;
+        cudaGraphExec_t get() const { return graph_; }
+
+    private:
+        cudaGraphExec_t graph_;
+        cudaStream_t stream_;
+        std::unique_ptr<GraphMemory> memory_;
+    };
+
+    /// What goes onto the stream from now on is captured; nothing of it runs. Calls of other threads that CUDA does not
+    /// allow during a capture are their own affair: autograd's threads only launch kernels.
+    void begin_capture() {
+        int device = 0;
+        check(cudaGetDevice(&device), "the current device");
+        memory_ = make_graph_memory(device, stream_);
+        memory_->begin();
+        const cudaError_t status = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
+        if (status != cudaSuccess) {
+            memory_->end();
+            memory_.reset();
+        }
+        check(status, "the capture of a step");
+        memory_->started();
+    }
+    Graph end_capture() {
+        cudaGraph_t captured = nullptr;
+        const cudaError_t ended = cudaStreamEndCapture(stream_, &captured);
+        memory_->end();
+        std::unique_ptr<GraphMemory> memory = std::move(memory_);
+        check(ended, "the capture of a step");
+        cudaGraphExec_t graph = nullptr;
+        const cudaError_t made = cudaGraphInstantiate(&graph, captured, 0);
+        cudaGraphDestroy(captured);
+        check(made, "the graph of a step");
+        return Graph(graph, stream_, std::move(memory));
+    }
+    /// After an error: the stream takes work again.
+    void abandon_capture() noexcept {
+        cudaGraph_t captured = nullptr;
+        cudaStreamEndCapture(stream_, &captured);
+        if (captured != nullptr) cudaGraphDestroy(captured);
+        memory_->end();
+        memory_.reset();
+        cudaGetLastError();
+    }
+    void launch(const Graph& graph) const { check(cudaGraphLaunch(graph.get(), stream_), "the graph of a step"); }
+    /// Why steps cannot be captured, or empty.
+    std::string why_no_graphs() const {
+        return stream_ == nullptr ? "the default stream of CUDA cannot be captured; take another one" : "";
+    }
 
     explicit CudaBackend(cudaStream_t stream) : stream_(stream) {
         check(cudaMallocHost(reinterpret_cast<void**>(&state_), sizeof(NeighborState)), "memory of the host");
@@ -114,6 +181,7 @@ private:
     cudaStream_t stream_;
     NeighborState* state_ = nullptr;  // of the host, where copies need no wait
     cudaEvent_t copied_ = nullptr;
+    std::unique_ptr<GraphMemory> memory_;  // of a capture under way
 };
 
 }  // namespace les::cuda

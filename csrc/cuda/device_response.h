@@ -68,6 +68,12 @@ public:
         has_born_charges_ = request.born_charges;
     }
 
+    /// A plain evaluation was launched without `compute`.
+    void expect(const StepAtoms& atoms, const StepRequest& request) {
+        has_energy_ = has_forces_ = has_born_charges_ = false;
+        has_sums_ = n_channels_ > 0 && atoms.n_owned > 0 && request.polarization && is_defined(atoms);
+    }
+
     /// Of the last evaluation, on the device; null for what it has not.
     const ResponseSums* sums() const { return has_sums_ ? sums_.data() : nullptr; }
     const double* field_energies() const { return has_energy_ ? energies_.data() : nullptr; }  // (n,), eV

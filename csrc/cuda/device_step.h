@@ -25,6 +25,7 @@
 #include "mesh_solver.h"
 #include "neighbor_search.h"
 #include "pair_sum.cuh"
+#include "step_graph.h"
 
 namespace les::cuda {
 
@@ -41,7 +42,12 @@ public:
           options_(options),
           search_(backend, metadata.cutoff, options.skin, static_cast<std::int32_t>(metadata.symbols.size())),
           embedding_(backend, metadata, options),
-          response_(backend, metadata) {
+          response_(backend, metadata),
+          graph_(backend, options.graphs,
+                 metadata.rows_entry ? backend.why_no_graphs()
+                                     : "the model file has no entry `rows`; export it again with `les-export`",
+                 metadata.dtype == "float64" && long_range_options(metadata, options).dtype == "float64" ? 1e-8 : 1e-4,
+                 warnings_) {
         const std::vector<double> total = neutral_charges(metadata, options);
         n_channels_ = metadata.n_channels;
         const std::array<double, 2> state = model_state(metadata, options, warnings_);
@@ -69,17 +75,26 @@ public:
         check(atoms, request);
         set_mesh(atoms);
         embedding_.set_cell(atoms, request);
-        forward(atoms);
-        neutralize(atoms.n_owned);
-        long_range(atoms);
-        embedding_.compute(atoms, request, network_.latent_charges());
-        response_.compute(atoms, request, search_, network_,
-                          [&](const double* rows) { return cotangents_of(rows, atoms.n_owned); });
+        reserve(atoms);
+        const bool plain = request.is_plain();
+        bool launched = false;
+        do {
+            search_.start(atoms);
+            launched = plain && graph_.is_for(key_of(atoms, request));
+            if (launched) {
+                launch_graph(atoms, request);
+            } else if (search_.knows_runs()) {
+                network_.forward(network_rows());
+            }
+            // the network's work is queued by now: while the host waits for the search, the device goes on
+        } while (!search_.finish());
+        if (!launched) {
+            after_forward(atoms, request);
+            if (plain && graph_.is_due(key_of(atoms, request), n_owned_)) capture(atoms, request);
+        } else if (!graph_.is_checked()) {
+            check_graph(atoms, request);
+        }
         warn(atoms, request);
-        const double* cotangents = cotangents_of(sum_of_potentials(atoms.n_owned), atoms.n_owned);
-        gradients_ = network_.backward(cotangents, response_.dipole_cotangent(request));
-        collect(atoms);
-        collect_atom_virials(atoms, request);
     }
 
     /// Neighbours, energies and charges as the network has them, contributions on ghosts included.
@@ -87,9 +102,7 @@ public:
         reserve(atoms);
         do {
             search_.start(atoms);
-            const EdgeRows& rows = search_.rows();
-            network_.forward({n_atoms_, n_owned_, rows.slots, search_.types(), rows.neighbours, rows.vectors});
-            // the network's work is queued by now: while the host waits for the search, the device goes on
+            if (search_.knows_runs()) network_.forward(network_rows());
         } while (!search_.finish());
     }
 
@@ -133,6 +146,7 @@ public:
     }
 
     const NeighborSearch<Backend>& search() const { return search_; }
+    const StepGraph<Backend>& graph() const { return graph_; }
 
 private:
     Backend& backend_;
@@ -147,6 +161,7 @@ private:
     NeighborSearch<Backend> search_;
     DeviceEmbedding<Backend> embedding_;
     DeviceResponse<Backend> response_;
+    StepGraph<Backend> graph_;
     std::int64_t n_atoms_ = 0, n_owned_ = 0;
     bool was_periodic_ = false;
     Array<double> forces_, total_charge_, channel_sums_, cotangents_, pair_potentials_, pair_forces_, pair_totals_,
@@ -186,6 +201,85 @@ private:
         long_range_summary_ = nullptr;
     }
     std::int64_t forces_room_ = 0;
+
+    NetworkRows network_rows() const {
+        const EdgeRows& rows = search_.rows();
+        return {n_atoms_,        n_owned_,     rows.slots,      search_.types(),
+                rows.neighbours, rows.vectors, search_.order(), search_.runs()};
+    }
+
+    /// The step behind the network's forward pass.
+    void after_forward(const StepAtoms& atoms, const StepRequest& request) {
+        neutralize(atoms.n_owned);
+        long_range(atoms);
+        embedding_.compute(atoms, request, network_.latent_charges());
+        response_.compute(atoms, request, search_, network_,
+                          [&](const double* rows) { return cotangents_of(rows, atoms.n_owned); });
+        const double* cotangents = cotangents_of(sum_of_potentials(atoms.n_owned), atoms.n_owned);
+        gradients_ = network_.backward(cotangents, response_.dipole_cotangent(request));
+        collect(atoms);
+        collect_atom_virials(atoms, request);
+    }
+
+    // ---- the step as a graph
+
+    /// The neighbour search is outside of the graph: it decides on the device what it has to do, and another cell means
+    /// other arguments of its kernels.
+    StepKey key_of(const StepAtoms& atoms, const StepRequest& request) const {
+        const NeighborArrays& list = search_.list();
+        const EdgeRows& rows = search_.rows();
+        return {{atoms.positions, rows.neighbours, rows.vectors, list.candidates, list.reverse, list.slots,
+                 search_.order(), forces_.data(), request.moments_from},
+                {n_atoms_, n_owned_, rows.slots, list.capacity, atoms.periodic ? 1 : 0, mesh_ ? mesh_->generation() : 0,
+                 request.polarization ? 1 : 0},
+                search_.runs()};
+    }
+
+    void capture(const StepAtoms& atoms, const StepRequest& request) {
+        if (network_.n_blocks() != 1 || (mesh_ && mesh_->generation() < 0)) return;
+        network_.set_captured(true);
+        const auto failure = graph_.capture([&] { evaluate(atoms, request); });
+        network_.set_captured(false);
+        if (failure) warnings_.push_back(*failure);
+    }
+
+    void launch_graph(const StepAtoms& atoms, const StepRequest& request) {
+        if (!graph_.is_checked()) clear_results();
+        graph_.launch();
+        // what a step in between was asked for
+        embedding_.compute(atoms, request, nullptr);
+        response_.expect(atoms, request);
+        collect_atom_virials(atoms, request);
+        if (mesh_ && atoms.n_owned > 0) take_long_range(atoms.periodic);
+        gradients_ = network_.gradients();
+    }
+
+    void check_graph(const StepAtoms& atoms, const StepRequest& request) {
+        const StepResults launched = step_results();
+        evaluate(atoms, request);
+        if (const auto failure = graph_.check(launched, step_results())) warnings_.push_back(*failure);
+    }
+
+    void evaluate(const StepAtoms& atoms, const StepRequest& request) {
+        network_.forward(network_rows());
+        after_forward(atoms, request);
+    }
+
+    /// So that a graph that forgets something shows.
+    void clear_results() {
+        backend_.zero(forces_.data(), 3 * static_cast<std::size_t>(n_atoms_) * sizeof(double));
+        backend_.zero(summary_.data(), sizeof(DeviceSummary));
+        network_.clear();
+    }
+
+    StepResults step_results() {
+        StepResults results;
+        results.forces.resize(3 * static_cast<std::size_t>(n_atoms_));
+        backend_.to_host(results.forces.data(), forces_.data(), results.forces.size() * sizeof(double));
+        backend_.to_host(&results.summary, summary_.data(), sizeof(results.summary));
+        backend_.wait();
+        return results;
+    }
 
     // ---- charges
 
@@ -235,9 +329,13 @@ private:
 
     void sum_on_mesh(const StepAtoms& atoms) {
         mesh_->compute(atoms.positions, network_.latent_charges(), atoms.n_owned);
-        potentials_ = mesh_->potentials();
-        long_range_forces_ = mesh_->forces();
-        long_range_summary_ = reinterpret_cast<const Summary*>(mesh_->summary());
+        take_long_range(true);
+    }
+
+    void take_long_range(bool periodic) {
+        potentials_ = periodic ? mesh_->potentials() : pair_potentials_.data();
+        long_range_forces_ = periodic ? mesh_->forces() : pair_forces_.data();
+        long_range_summary_ = periodic ? reinterpret_cast<const Summary*>(mesh_->summary()) : pair_summary_.data();
     }
     bool has_mesh_ = false, warned_of_cell_ = false;
     Matrix3 first_cell_{};
@@ -265,9 +363,7 @@ private:
                                  pair_potentials_.data(), pair_forces_.data(), pair_totals_.data()},
                         blocks, "the sum over pairs");
         backend_.launch(ClosePairs{pair_totals_.data(), blocks, pair_summary_.data()}, 1, "the sum over pairs");
-        potentials_ = pair_potentials_.data();
-        long_range_forces_ = pair_forces_.data();
-        long_range_summary_ = pair_summary_.data();
+        take_long_range(false);
     }
 
     /// Of the long-range sum, external charges and a field; the forces at fixed charges as well.

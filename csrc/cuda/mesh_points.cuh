@@ -56,6 +56,20 @@ LES_DEVICE void count_point(const CellTerms& cell, const MeshShape& mesh, int no
     tile_and_number[2 * atom + 1] = atomic_next(counts + tile);
 }
 
+/// Inclusive sums of one number of each thread, in the first half of `shared`, by doubling from one half to the other;
+/// returns the half where they are.
+template <int n_threads>
+LES_DEVICE std::int32_t* add_up(const Block<n_threads>& block, std::int32_t* shared) {
+    int from = 0;
+    for (int distance = 1; distance < n_threads; distance *= 2, from = 1 - from) {
+        block.each([&](int thread) {
+            const std::int32_t* old = shared + from * n_threads;
+            shared[(1 - from) * n_threads + thread] = old[thread] + (thread >= distance ? old[thread - distance] : 0);
+        });
+    }
+    return shared + from * n_threads;
+}
+
 /// Counts to first points, by one block; the counts are left at zero for the next evaluation.
 template <int n_threads>
 LES_DEVICE void scan_counts(const Block<n_threads>& block, std::int32_t* shared, std::int32_t n_tiles,
@@ -68,23 +82,16 @@ LES_DEVICE void scan_counts(const Block<n_threads>& block, std::int32_t* shared,
         for (std::int32_t i = first; i < range_end(first); ++i) sum += counts[i];
         shared[thread] = sum;
     });
-    // inclusive sums by doubling, from one half of the shared array to the other
-    int from = 0;
-    for (int distance = 1; distance < n_threads; distance *= 2, from = 1 - from) {
-        block.each([&](int thread) {
-            const std::int32_t* old = shared + from * n_threads;
-            shared[(1 - from) * n_threads + thread] = old[thread] + (thread >= distance ? old[thread - distance] : 0);
-        });
-    }
+    const std::int32_t* sums = add_up(block, shared);
     block.each([&](int thread) {
-        std::int32_t sum = thread == 0 ? 0 : shared[from * n_threads + thread - 1];
+        std::int32_t sum = thread == 0 ? 0 : sums[thread - 1];
         const std::int32_t first = thread * part;
         for (std::int32_t i = first; i < range_end(first); ++i) {
             begin[i] = sum;
             sum += counts[i];
             counts[i] = 0;
         }
-        if (thread == n_threads - 1) begin[n_tiles] = shared[from * n_threads + thread];
+        if (thread == n_threads - 1) begin[n_tiles] = sums[thread];
     });
 }
 

@@ -112,6 +112,10 @@ public:
     void compute(const double* positions, const double* charges, std::int64_t n_atoms) override {
         if (!have_cell_) throw Error("`set_cell` must come before `compute`");
         reserve_atoms(n_atoms);
+        if (is_captured()) {  // as a part of a larger graph
+            for_nodes(setup_.nodes(), [&]<int nodes>() { enqueue<nodes>(positions, charges, n_atoms); });
+            return;
+        }
         const GraphKey key{positions, charges, n_atoms};
         // a plain call comes first, so that nothing has to be loaded or planned while a graph is captured
         const bool again = launched_once_ && key == last_call_;
@@ -151,6 +155,7 @@ public:
         return result;
     }
 
+    std::int64_t generation() const override { return generation_; }
     const MeshReport& report() const override { return setup_.report(); }
     std::string description() const override { return setup_.description(); }
 
@@ -170,6 +175,7 @@ private:
     std::int64_t capacity_ = 0;
     GraphKey last_call_;
     cudaGraphExec_t graph_ = nullptr;
+    std::int64_t generation_ = 0;
     bool launched_once_ = false;  // as last_call_ says, with the arrays and plans of now
 
     /// All stages of one evaluation, in order, on the stream.
@@ -289,6 +295,7 @@ private:
     void resize() {
         check(cudaStreamSynchronize(stream_), "the mesh");
         forget_graph();
+        ++generation_;
         const MeshShape& mesh = setup_.shape();
         const std::int64_t reals = mesh.channel() * mesh.channels;
         mesh_.release();
@@ -346,6 +353,7 @@ private:
         if (n <= capacity_) return;
         check(cudaStreamSynchronize(stream_), "the mesh");
         forget_graph();
+        ++generation_;
         const std::int64_t room = n + n / 16, channels = setup_.n_channels();
         for (DeviceArray<double>* array : {&potentials_, &forces_}) array->release();
         potentials_.reserve(room * channels);
@@ -357,6 +365,13 @@ private:
         tile_and_number_.reserve(2 * room);
         if (options_.deterministic) unordered_.reserve(room);
         capacity_ = room;
+    }
+
+    bool is_captured() const {
+        if (stream_ == nullptr) return false;
+        cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+        check(cudaStreamIsCapturing(stream_, &status), "the stream of the mesh");
+        return status != cudaStreamCaptureStatusNone;
     }
 
     void capture(const double* positions, const double* charges, std::int64_t n) {

@@ -43,6 +43,10 @@ public:
     /// Waits for the stream and copies. Throws les::Error if a position or charge was not finite.
     virtual LongRangeResult copy_results() = 0;
 
+    /// Another number whenever the arrays or plans that a captured `compute` works on are others; -1 if `compute`
+    /// cannot be a part of a larger graph.
+    virtual std::int64_t generation() const { return -1; }
+
     virtual const MeshReport& report() const = 0;
     virtual std::string description() const = 0;
 };

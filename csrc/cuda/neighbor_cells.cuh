@@ -8,16 +8,21 @@
 
 namespace les::cuda {
 
+/// More than the periodic table has.
+constexpr std::int32_t most_elements = 128;
+
 /// What the host reads once in every evaluation.
 struct NeighborState {
-    std::int32_t search;           // the list is searched anew
-    std::int32_t most_candidates;  // of one atom in the last search
-    std::int32_t most_edges;       // of one atom
-    std::int32_t not_finite;       // 1 + number of an atom whose position is not finite
-    std::int32_t coincident[2];    // 1 + numbers of two atoms at the same place
-    std::int32_t too_far;          // 1 + number of an atom that is too many cells away
-    std::int32_t unknown_type;     // 1 + number of an atom whose type the model has not
-    std::int32_t n_searches;       // since the beginning
+    std::int32_t search;                       // the list is searched anew
+    std::int32_t most_candidates;              // of one atom in the last search
+    std::int32_t most_edges;                   // of one atom
+    std::int32_t not_finite;                   // 1 + number of an atom whose position is not finite
+    std::int32_t coincident[2];                // 1 + numbers of two atoms at the same place
+    std::int32_t too_far;                      // 1 + number of an atom that is too many cells away
+    std::int32_t unknown_type;                 // 1 + number of an atom whose type the model has not
+    std::int32_t n_searches;                   // since the beginning
+    std::int32_t types_changed;                // of a centre
+    std::int32_t n_of_element[most_elements];  // centres of each type
 };
 
 /// Cells of the search. Periodic: parts of the cell of the system; an atom outside counts as its image inside.
@@ -75,7 +80,7 @@ struct BeginSearch {
             if (thread != 0 || block.index != 0) return;
             state->search = force;
             state->most_edges = 0;
-            state->not_finite = state->too_far = state->unknown_type = 0;
+            state->not_finite = state->too_far = state->unknown_type = state->types_changed = 0;
             state->coincident[0] = state->coincident[1] = 0;
         });
     }
@@ -106,7 +111,9 @@ struct CheckAtoms {
             if (!finite) list.state->not_finite = static_cast<std::int32_t>(i) + 1;
             const bool known = types[i] >= 0 && types[i] < n_types;
             if (!known) list.state->unknown_type = static_cast<std::int32_t>(i) + 1;
-            safe_types[i] = known ? types[i] : 0;
+            const std::int64_t safe = known ? types[i] : 0;
+            if (i < list.n_centres && safe_types[i] != safe) list.state->types_changed = 1;
+            safe_types[i] = safe;
         });
     }
 };

@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "../src/engine_options.h"
 #include "cell_grid.h"
+#include "element_rows.cuh"
 #include "neighbor_edges.cuh"
 
 namespace les::cuda {
@@ -37,6 +40,9 @@ public:
     /// `cutoff` and `skin` in angstrom: candidates are searched anew when an atom has moved further than skin / 2.
     NeighborSearch(Backend& backend, double cutoff, double skin, std::int32_t n_types)
         : backend_(backend), cutoff_(cutoff), skin_(skin), n_types_(n_types) {
+        if (n_types > most_elements)
+            throw Error("a GPU takes at most " + std::to_string(most_elements) + " elements, the model has " +
+                        std::to_string(n_types));
         if (!(skin >= 0.0)) throw Error("`skin` must be a length in angstrom, 0 or more, got " + std::to_string(skin));
         state_.reserve(1);
         backend_.zero(state_.data(), sizeof(NeighborState));
@@ -54,8 +60,12 @@ public:
         backend_.send(state_.data());
     }
 
-    /// Waits for the search alone. False if a table was too small: it is larger now, and the search starts anew. Throws
-    /// les::Error for positions that are not finite, atoms that coincide and the like.
+    /// Whether `runs` is known to the host, which is so from the first `finish` for a number of centres on.
+    bool knows_runs() const { return !runs_.empty(); }
+
+    /// Waits for the search alone. False if a table was too small or `runs` was another, which both are as they must be
+    /// now: the search starts anew. Throws les::Error for positions that are not finite, atoms that coincide and the
+    /// like.
     bool finish() {
         const NeighborState state = backend_.receive();
         n_searches_ = state.n_searches;
@@ -66,7 +76,10 @@ public:
         // rows as long as that of the atom with most neighbours: empty slots cost as much as edges
         const std::int32_t wanted = (state.most_edges + 2 + 3) / 4 * 4;
         if (!edges_fit || (candidates_fit && wanted + 8 <= rows_.slots)) next_slots_ = wanted;
-        if (candidates_fit && edges_fit) return true;
+        std::vector<std::int64_t> runs(state.n_of_element, state.n_of_element + n_types_);
+        const bool same_runs = runs == runs_;
+        runs_ = std::move(runs);
+        if (candidates_fit && edges_fit) return same_runs;
         backend_.wait();
         ++n_enlarged_;
         if (!candidates_fit) capacity_ = state.most_candidates + state.most_candidates / 8 + 4;
@@ -79,6 +92,9 @@ public:
     const NeighborArrays& list() const { return list_; }
     const EdgeRows& rows() const { return rows_; }
     const std::int64_t* types() const { return types_.data(); }
+    /// Centres sorted by element, (n_owned,), and how many each element has.
+    const std::int64_t* order() const { return order_.data(); }
+    const std::vector<std::int64_t>& runs() const { return runs_; }
 
     /// Searches for candidates and enlarged tables since the beginning.
     std::int32_t n_searches() const { return n_searches_; }
@@ -96,7 +112,8 @@ private:
     NeighborArrays list_{};
     EdgeRows rows_{};
     Array<NeighborState> state_;
-    Array<std::int64_t> types_;
+    Array<std::int64_t> types_, order_;
+    std::vector<std::int64_t> runs_;
     Array<double> reference_, vectors_;
     Array<std::int32_t> cell_and_number_, images_, sorted_, n_candidates_, counts_, begin_, neighbours_;
     Array<Candidate> candidates_;
@@ -110,6 +127,7 @@ private:
     void take(const StepAtoms& atoms) {
         search_ = true;
         const bool resized = capacity_ == 0 || atoms.n_atoms != atoms_.n_atoms;
+        if (atoms.n_owned != atoms_.n_owned) runs_.clear();
         atoms_ = atoms;
         const std::int64_t n = atoms.n_atoms, room = n + n / 16;
         if (capacity_ == 0) {
@@ -119,6 +137,7 @@ private:
         if (resized) {
             backend_.wait();
             types_.reserve(room);
+            order_.reserve(room);
             reference_.reserve(3 * room);
             cell_and_number_.reserve(2 * room);
             images_.reserve(3 * room);
@@ -167,6 +186,8 @@ private:
         launch_over(backend_, n,
                     CheckAtoms{list_, atoms.positions, atoms.types, n_types_, half_skin * half_skin, types_.data()},
                     "the check of positions");
+        launch_over(backend_, 1, SortElements{list_, n_types_, types_.data(), order_.data()},
+                    "the sorting of elements");
         launch_over(backend_, n, CountAtoms{list_, grid_, atoms.positions}, "the count of atoms");
         launch_over(backend_, 1, ScanCells{list_, grid_.n_cells()}, "the scan of cells");
         launch_over(backend_, n, PlaceAtoms{list_}, "the sorting of atoms");

@@ -14,6 +14,8 @@ struct StepRequest {
     std::int64_t n_external = 0;  // external charges
     const double *external_positions = nullptr, *external_charges = nullptr;
 
+    /// Nothing but the polarization is asked for.
+    bool is_plain() const { return !has_field() && !current && !born_charges && !atom_virials && n_external == 0; }
     bool has_field() const { return field != std::array<double, 3>{}; }
 };
 

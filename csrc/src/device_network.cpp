@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -76,14 +77,15 @@ struct DeviceNetwork::Implementation {
     DeviceNetworkOptions options;
     torch::jit::Module module;
     int n_channels;
-    bool splits, ghost_charges;
+    bool has_rows;  // entry `rows`, which never waits; files of earlier versions have `local` alone
+    bool splits, ghost_charges, captured = false;
     SingleProcess alone;
 
     NetworkRows rows;
     std::vector<Block> blocks;
     std::optional<NetworkStages> graph;  // of a single block; several are evaluated again
     torch::Tensor node_energies, charges, dipoles, gradients;
-    torch::Tensor centres;        // of all edges, as numbers of the block
+    torch::Tensor centres;        // of all edges, as numbers of the block, for entry `local`
     std::int64_t limit = 0;       // centres of a block, 0: no limit known
     std::int64_t limit_for = -1;  // centres of the system it was found for
     double bytes_per_centre = 0.0, free_bytes = 0.0;
@@ -95,20 +97,57 @@ struct DeviceNetwork::Implementation {
           options(given),
           module(load_module(file, device)),
           n_channels(file.metadata().n_channels),
+          has_rows(file.metadata().rows_entry),
           splits(file.metadata().n_layers == 1),  // further layers need the neighbours of neighbours
           ghost_charges(file.metadata().ghost_charges),
           limit(given.most_centres) {}
 
     template <class T>
     torch::Tensor view(const T* data, std::vector<std::int64_t> shape) const {
-        return torch::from_blob(const_cast<T*>(data), shape,
-                                torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value).device(device));
+        // the device named: torch need not ask whose memory it is
+        return at::for_blob(const_cast<T*>(data), shape)
+            .options(torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value).device(device))
+            .target_device(device)
+            .make_tensor();
     }
     torch::TensorOptions float64() const { return torch::TensorOptions().dtype(torch::kFloat64).device(device); }
 
-    /// Rows of a block in its own numbers: its centres first, then all atoms again, unless it is everything.
+    /// Centres of a block in the order of its rows.
+    torch::Tensor atoms_of(const Block& block) const {
+        if (has_rows) return view(rows.order, {rows.n_centres}).narrow(0, block.first, block.n_centres);
+        return torch::arange(block.first, block.first + block.n_centres,
+                             torch::TensorOptions().dtype(torch::kInt64).device(device));
+    }
+
+    /// How many centres of a block each element has.
+    std::vector<std::int64_t> runs_of(const Block& block) const {
+        std::vector<std::int64_t> runs;
+        std::int64_t first = 0;
+        for (const std::int64_t run : rows.runs) {
+            const std::int64_t begin = std::max(first, block.first);
+            first += run;
+            runs.push_back(std::max<std::int64_t>(0, std::min(first, block.first + block.n_centres) - begin));
+        }
+        return runs;
+    }
+
     NetworkStages evaluate(const Block& block, bool with_graph) {
         const torch::AutoGradMode graph_wanted(with_graph);
+        if (!has_rows) return evaluate_edges(block);
+        const torch::Tensor atoms = atoms_of(block);
+        NetworkStages stages(module);
+        stages.forward(
+            {{fields::types, view(rows.types, {rows.n_atoms})},
+             {fields::neighbours, view(rows.neighbours, {rows.n_centres, rows.slots}).index_select(0, atoms)},
+             {fields::edge_vectors, view(rows.vectors, {rows.n_centres, rows.slots, 3}).index_select(0, atoms)},
+             {fields::atoms, atoms}},
+            runs_of(block));
+        return stages;
+    }
+
+    /// By entry `local`, in the block's own numbers: its centres first, then all atoms again, unless it is everything.
+    NetworkStages evaluate_edges(const Block& block) {
+        number_centres();
         const bool whole = block.n_centres == rows.n_centres;
         const std::int64_t n_edges = block.n_centres * rows.slots, first = block.first * rows.slots;
         torch::Tensor types = view(rows.types, {rows.n_atoms});
@@ -126,11 +165,13 @@ struct DeviceNetwork::Implementation {
     }
 
     void collect(const Block& block, const Tensors& output) {
-        node_energies.narrow(0, block.first, block.n_centres)
-            .copy_(output.at(fields::node_energies).detach().to(torch::kFloat64) + output.at(fields::offset_energies));
+        const torch::Tensor atoms = atoms_of(block);
+        node_energies.index_copy_(
+            0, atoms,
+            output.at(fields::node_energies).detach().to(torch::kFloat64) + output.at(fields::offset_energies));
         if (const auto found = output.find(fields::transfer_dipoles); found != output.end()) {
-            if (!dipoles.defined()) dipoles = torch::empty({rows.n_centres, 3}, float64());
-            dipoles.narrow(0, block.first, block.n_centres).copy_(found->second.detach());
+            keep(dipoles, {rows.n_centres, 3});
+            dipoles.index_copy_(0, atoms, found->second.detach().to(torch::kFloat64));
         }
         if (n_channels == 0) return;
         const torch::Tensor of_block = output.at(fields::latent_charges).detach().to(torch::kFloat64);
@@ -138,20 +179,25 @@ struct DeviceNetwork::Implementation {
             charges.copy_(of_block);
             return;
         }
+        if (has_rows) {
+            charges.add_(of_block);
+            return;
+        }
         charges.narrow(0, block.first, block.n_centres).add_(of_block.narrow(0, 0, block.n_centres));
         if (ghost_charges) charges.add_(of_block.narrow(0, block.n_centres, rows.n_atoms));
+    }
+
+    /// The same memory in every step: what follows is captured as a graph.
+    void keep(torch::Tensor& tensor, std::vector<std::int64_t> shape) const {
+        if (!tensor.defined() || tensor.sizes() != c10::IntArrayRef(shape)) tensor = torch::empty(shape, float64());
     }
 
     void forward() {
         graph.reset();
         plan();
-        // the same memory in every step: what follows is captured as a graph
-        if (!node_energies.defined() || node_energies.size(0) != rows.n_centres)
-            node_energies = torch::empty({rows.n_centres}, float64());
-        if (!charges.defined() || charges.size(0) != rows.n_atoms)
-            charges = torch::empty({rows.n_atoms, n_channels}, float64());
+        keep(node_energies, {rows.n_centres});
+        keep(charges, {rows.n_atoms, n_channels});
         if (blocks.size() > 1) charges.zero_();
-        dipoles.reset();
         const bool keep = blocks.size() == 1;
         for (const Block& block : blocks) {
             NetworkStages stages = evaluate(block, keep);
@@ -161,18 +207,13 @@ struct DeviceNetwork::Implementation {
     }
 
     void backward(const Cotangents& cotangents, bool keep_graph) {
-        if (blocks.size() > 1) gradients = torch::empty({rows.n_centres * rows.slots, 3}, float64());
+        keep(gradients, {rows.n_centres, rows.slots, 3});
         for (const Block& block : blocks) {
-            const bool keep = keep_graph && graph;
+            const bool again = keep_graph && graph;
             NetworkStages stages = graph ? std::move(*graph) : evaluate(block, true);
             graph.reset();
-            const torch::Tensor found = differentiate(block, stages, cotangents, keep);
-            if (keep) graph = std::move(stages);
-            if (blocks.size() == 1) {
-                gradients = found;
-            } else {
-                gradients.narrow(0, block.first * rows.slots, block.n_centres * rows.slots).copy_(found);
-            }
+            gradients.index_copy_(0, atoms_of(block), differentiate(block, stages, cotangents, again));
+            if (again) graph = std::move(stages);
         }
     }
 
@@ -182,7 +223,7 @@ struct DeviceNetwork::Implementation {
         if (given.of_energies) cotangents[fields::node_energies] = torch::ones_like(output.at(fields::node_energies));
         if (given.of_charges != nullptr) {
             torch::Tensor of_block = view(given.of_charges, {rows.n_atoms, n_channels});
-            if (block.n_centres != rows.n_centres)
+            if (!has_rows && block.n_centres != rows.n_centres)
                 of_block = torch::cat({of_block.narrow(0, block.first, block.n_centres), of_block});
             const torch::Tensor& of_network = output.at(fields::latent_charges);
             cotangents[fields::latent_charges] = of_block.to(of_network.scalar_type());
@@ -194,21 +235,12 @@ struct DeviceNetwork::Implementation {
             cotangents[fields::transfer_dipoles] = row.expand_as(found->second);
         }
         const torch::Tensor found = stages.backward(std::move(cotangents), keep_graph, alone);
-        if (!found.defined()) return torch::zeros({block.n_centres * rows.slots, 3}, float64());
-        return found.to(torch::kFloat64).contiguous();
+        const std::vector<std::int64_t> shape{block.n_centres, rows.slots, 3};
+        return found.defined() ? found.to(torch::kFloat64).reshape(shape) : torch::zeros(shape, float64());
     }
 
     /// Blocks of about the same size within the limit.
     void plan() {
-        const std::int64_t n_edges = rows.n_centres * rows.slots;
-        const bool same_rows =
-            centres.defined() && centres.numel() == n_edges && (n_edges == 0 || centres_slots == rows.slots);
-        if (!same_rows) {
-            const auto numbers =
-                torch::arange(rows.n_centres, torch::TensorOptions().dtype(torch::kInt64).device(device));
-            centres = numbers.unsqueeze(1).expand({rows.n_centres, rows.slots}).reshape({n_edges});
-            centres_slots = rows.slots;
-        }
         if (splits && options.most_centres == 0 && !device.is_cpu()) find_limit();
         const std::int64_t most = splits && limit > 0 ? limit : std::max<std::int64_t>(rows.n_centres, 1);
         const std::int64_t count = std::max<std::int64_t>(1, (rows.n_centres + most - 1) / most);
@@ -217,6 +249,14 @@ struct DeviceNetwork::Implementation {
             const std::int64_t first = b * rows.n_centres / count;
             blocks.push_back({first, (b + 1) * rows.n_centres / count - first});
         }
+    }
+
+    void number_centres() {
+        const std::int64_t n_edges = rows.n_centres * rows.slots;
+        if (centres.defined() && centres.numel() == n_edges && (n_edges == 0 || centres_slots == rows.slots)) return;
+        const auto numbers = torch::arange(rows.n_centres, torch::TensorOptions().dtype(torch::kInt64).device(device));
+        centres = numbers.unsqueeze(1).expand({rows.n_centres, rows.slots}).reshape({n_edges});
+        centres_slots = rows.slots;
     }
     std::int64_t centres_slots = 0;
 
@@ -264,7 +304,7 @@ struct DeviceNetwork::Implementation {
                 graph.reset();
                 gradients.reset();
                 const std::int64_t n_centres = blocks.empty() ? 0 : blocks.front().n_centres;
-                if (!splits || n_centres / 2 < least_centres || device.is_cpu()) throw;
+                if (captured || !splits || n_centres / 2 < least_centres || device.is_cpu()) throw;
                 c10::getDeviceAllocator(device.type())->emptyCache();
                 limit_for = rows.n_centres;
                 set_limit(n_centres / 2);
@@ -283,6 +323,8 @@ void DeviceNetwork::set_state(double total_charge, double spin) {
     les::set_state(implementation_->module, total_charge, spin);
 }
 
+void DeviceNetwork::set_captured(bool captured) { implementation_->captured = captured; }
+
 void DeviceNetwork::forward(const NetworkRows& rows) {
     implementation_->rows = rows;
     implementation_->with_enough_memory([&] { implementation_->forward(); });
@@ -291,13 +333,22 @@ void DeviceNetwork::forward(const NetworkRows& rows) {
 const double* DeviceNetwork::backward(const double* cotangents, const std::array<double, 3>& dipole_cotangent) {
     implementation_->with_enough_memory(
         [&] { implementation_->backward({true, cotangents, dipole_cotangent}, /*keep_graph=*/false); });
-    return implementation_->gradients.const_data_ptr<double>();
+    return gradients();
 }
 
 const double* DeviceNetwork::charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent) {
     implementation_->with_enough_memory(
         [&] { implementation_->backward({false, cotangents, dipole_cotangent}, /*keep_graph=*/true); });
-    return implementation_->gradients.const_data_ptr<double>();
+    return gradients();
+}
+
+const double* DeviceNetwork::gradients() const { return implementation_->gradients.const_data_ptr<double>(); }
+
+void DeviceNetwork::clear() {
+    auto& state = *implementation_;
+    const Scope scope(state.stream, false);
+    for (torch::Tensor* tensor : {&state.node_energies, &state.charges, &state.dipoles, &state.gradients})
+        if (tensor->defined()) tensor->fill_(std::numeric_limits<double>::quiet_NaN());
 }
 
 const double* DeviceNetwork::node_energies() const { return implementation_->node_energies.const_data_ptr<double>(); }

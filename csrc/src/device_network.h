@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "les/model_file.h"
 
@@ -21,6 +22,8 @@ struct NetworkRows {
     const std::int64_t* types = nullptr;       ///< (n_atoms,)
     const std::int32_t* neighbours = nullptr;  ///< (n_centres, slots)
     const double* vectors = nullptr;           ///< (n_centres, slots, 3), angstrom
+    const std::int64_t* order = nullptr;       ///< (n_centres,), centres sorted by element
+    std::vector<std::int64_t> runs;            ///< centres of each element
 };
 
 struct DeviceNetworkOptions {
@@ -40,6 +43,9 @@ public:
     /// Total charge (e) and spin multiplicity, for models that take them as inputs.
     void set_state(double total_charge, double spin);
 
+    /// While a step is captured, centres are not divided further if memory runs out: that is an error then.
+    void set_captured(bool captured);
+
     /// Evaluates energies and charges; `rows` must stay as they are until behind `backward`.
     void forward(const NetworkRows& rows);
     /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges) +
@@ -48,6 +54,11 @@ public:
     const double* backward(const double* cotangents, const std::array<double, 3>& dipole_cotangent = {});
     /// The same without the energies and before `backward`, as often as wanted; there until the next call of either.
     const double* charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent);
+
+    /// Where the last `backward` has put its result.
+    const double* gradients() const;
+    /// Makes NaN of all results, on the device.
+    void clear();
 
     const double* node_energies() const;  ///< (n_centres,), eV, with offsets
     double* latent_charges() const;       ///< (n_atoms, n_channels), e, contributions on ghosts included

@@ -101,8 +101,9 @@ Metadata parse_metadata(const std::string& text, const std::string& name) {
     metadata.cutoff = record.at("cutoff", Kind::number).number;
     metadata.n_layers = static_cast<int>(record.at("n_layers", Kind::number).number);
     metadata.receptive_field = record.at("receptive_field", Kind::number).number;
-    // files of earlier versions have the whole network as one entry alone
+    // files of earlier versions have neither of these entries
     if (record.has("layer_entry")) metadata.layer_entry = record.at("layer_entry", Kind::boolean).boolean;
+    if (record.has("rows_entry")) metadata.rows_entry = record.at("rows_entry", Kind::boolean).boolean;
     metadata.dtype = record.at("dtype", Kind::string).string;
     if (metadata.dtype != "float32" && metadata.dtype != "float64") {
         throw Error("model file " + name + ": `dtype` must be float32 or float64, got " + metadata.dtype);

@@ -15,20 +15,37 @@ NetworkStages::NetworkStages(const torch::jit::Module& module, std::size_t n_sta
       n_stages_(n_stages),
       layer_by_layer_(layer_by_layer) {}
 
-void NetworkStages::forward(const Tensors& input, std::int64_t n_local, Communicator& communicator) {
-    // profiling executors specialise on shapes and compile again whenever the number of edges changes
-    torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
-    const std::int64_t n_all = input.at(fields::types).size(0);
+NetworkStages::NetworkStages(const torch::jit::Module& module)
+    : entry_(module.get_method("rows")), n_stages_(1), layer_by_layer_(false) {}
+
+/// The first stage with its inputs.
+void NetworkStages::start(const Tensors& input) {
     stages_.clear();
     stages_.push_back({input, {}});
     // a leaf of its own: it must not hang on what the caller has
     auto& vectors = stages_.front().inputs.at(fields::edge_vectors);
     vectors = vectors.detach().requires_grad_(torch::GradMode::is_enabled());
+}
+
+void NetworkStages::forward(const Tensors& input, std::int64_t n_local, Communicator& communicator) {
+    // profiling executors specialise on shapes and compile again whenever the number of edges changes
+    torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
+    const std::int64_t n_all = input.at(fields::types).size(0);
+    start(input);
     stages_.front().outputs = call(stages_.front().inputs, n_local);
     while (stages_.size() < n_stages_) {
         stages_.push_back({next_inputs(stages_.back().outputs, n_all, communicator), {}});
         stages_.back().outputs = call(stages_.back().inputs, n_local);
     }
+}
+
+void NetworkStages::forward(const Tensors& input, const std::vector<std::int64_t>& runs) {
+    torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
+    start(input);
+    const Tensors& inputs = stages_.front().inputs;
+    stages_.front().outputs =
+        named(entry_({inputs.at(fields::types), inputs.at(fields::neighbours), inputs.at(fields::edge_vectors),
+                      inputs.at(fields::atoms), c10::List<std::int64_t>(c10::ArrayRef<std::int64_t>(runs))}));
 }
 
 Tensors NetworkStages::call(const Tensors& inputs, std::int64_t n_local) const {
@@ -41,6 +58,10 @@ Tensors NetworkStages::call(const Tensors& inputs, std::int64_t n_local) const {
         returned =
             entry_({inputs.at(fields::types), inputs.at(fields::edge_index), inputs.at(fields::edge_vectors), n_local});
     }
+    return named(returned);
+}
+
+Tensors NetworkStages::named(const c10::IValue& returned) {
     Tensors outputs;
     for (const auto& entry : returned.toGenericDict()) outputs[entry.key().toStringRef()] = entry.value().toTensor();
     return outputs;

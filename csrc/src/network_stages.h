@@ -21,10 +21,15 @@ class NetworkStages {
 public:
     /// Entry `local` of `module` for all layers at once, or entry `layer` for each of `n_stages` layers.
     NetworkStages(const torch::jit::Module& module, std::size_t n_stages, bool layer_by_layer);
+    /// Entry `rows`, all layers at once.
+    explicit NetworkStages(const torch::jit::Module& module);
 
     /// Evaluates the network from `types`, `edge_index` and `edge_vectors`, with graphs for `backward` in torch's
     /// gradient mode. Collective if layer by layer.
     void forward(const Tensors& input, std::int64_t n_local, Communicator& communicator);
+    /// The same by entry `rows` from `types`, `neighbours`, `edge_vectors` (n_rows, slots, 3), `atoms`, and the rows of
+    /// each element.
+    void forward(const Tensors& input, const std::vector<std::int64_t>& runs);
 
     /// What the network returned.
     const Tensors& output() const { return stages_.back().outputs; }
@@ -39,7 +44,9 @@ private:
         Tensors inputs, outputs;
     };
 
+    void start(const Tensors& input);
     Tensors call(const Tensors& inputs, std::int64_t n_local) const;
+    static Tensors named(const c10::IValue& returned);
     Tensors next_inputs(const Tensors& outputs, std::int64_t n_all, Communicator& communicator);
     torch::Tensor messages_of_all(const torch::Tensor& messages, std::int64_t n_all, Communicator& communicator);
     torch::Tensor owned_cotangents(const torch::Tensor& of_all, const torch::Tensor& messages, std::int64_t n_local,

@@ -28,7 +28,7 @@ from les_md.forces import evaluate
 from les_md.model import DTYPES, LESModel
 from les_md.model_file import content_hash, make_record, read_record
 from les_md.settings import ModelSettings
-from les_md.torchforce import ExportedLayers, ExportedModel
+from les_md.torchforce import ExportedLayers, ExportedModel, ExportedRows
 from les_md.training.loss_settings import CHARGE_LABELS
 
 #: Largest relative difference between checkpoint and exported file, by the precision of the exported network.
@@ -69,7 +69,9 @@ def write_model_file(
     bound_types = None if bound is None else torch.from_numpy(types_of(bound, model.settings.symbols))
     # a network that is no LESModel has one entry for all of it
     has_layer_entry = isinstance(model, LESModel) and model.backbone.has_layer_entry
-    exported = (ExportedLayers if has_layer_entry else ExportedModel)(model, bound_types).eval()
+    has_rows_entry = isinstance(model, LESModel) and model.backbone.has_rows_entry
+    entries = ExportedLayers if has_layer_entry else ExportedRows if has_rows_entry else ExportedModel
+    exported = entries(model, bound_types).eval()
     for parameter in exported.parameters():
         parameter.requires_grad_(False)
     if state is not None:
@@ -78,7 +80,15 @@ def write_model_file(
             exported.total_charge[0] = state[0]
     constants = model.constant_charges()
     record = make_record(
-        model.settings, training, charge_sign, bound, model.ghost_charges, constants, has_layer_entry, state
+        model.settings,
+        training,
+        charge_sign,
+        bound,
+        model.ghost_charges,
+        constants,
+        has_layer_entry,
+        state,
+        has_rows_entry,
     )
     record["content_hash"] = content_hash(record, exported.state_dict())
     buffer = io.BytesIO()

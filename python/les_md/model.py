@@ -132,7 +132,21 @@ class LESModel(nn.Module):
         """
         edge_vectors = edge_vectors.to(self.energy_head.mean.dtype)
         features = self.backbone(types, edge_index, edge_vectors, n_centre)
-        return self.outputs(features, types, edge_index, edge_vectors, state, system_idx)
+        atoms = torch.arange(n_centre, device=types.device)
+        return self.outputs(features, types, atoms, edge_index, edge_vectors, state, system_idx)
+
+    def rows(
+        self, types: Tensor, neighbours: Tensor, vectors: Tensor, atoms: Tensor, runs: list[int]
+    ) -> dict[str, Tensor]:
+        """`forward` from a table of edges, see `Backbone.rows`; `node_energies`, `offset_energies` and
+        `transfer_dipoles` are those of the rows, `latent_charges` (n_all, n_channels) what comes from them."""
+        vectors = vectors.to(self.energy_head.mean.dtype)
+        features = self.backbone.rows(types, neighbours, vectors, atoms, runs)
+        edge_index = neighbours
+        if self.charge_flux:
+            centres = torch.arange(atoms.size(0), device=types.device).unsqueeze(1).expand_as(neighbours)
+            edge_index = torch.stack([centres.flatten(), neighbours.flatten()])
+        return self.outputs(features, types, atoms, edge_index, vectors.view(-1, 3))
 
     def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:
         """One layer of `forward`; see `Backbone.layer`. The last layer returns what `forward` returns."""
@@ -145,6 +159,7 @@ class LESModel(nn.Module):
         return self.outputs(
             tensors[fields.FEATURES],
             tensors[fields.TYPES],
+            torch.arange(n_centre, device=tensors[fields.TYPES].device),
             tensors[fields.EDGE_INDEX],
             tensors[fields.EDGE_VECTORS],
         )
@@ -153,31 +168,32 @@ class LESModel(nn.Module):
         self,
         features: Tensor,
         types: Tensor,
+        atoms: Tensor,
         edge_index: Tensor,
         edge_vectors: Tensor,
         state: Tensor | None = None,
         system_idx: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """What `forward` returns, from the features (n_centre, n_features)."""
-        n_centre = features.size(0)
-        centre_types = types[:n_centre]
-        of_energies, of_charges = self.shifts(centre_types, state, system_idx)
+        """What `forward` returns, from the features (n_rows, n_features) of `atoms` (n_rows,); centres in `edge_index`
+        are rows. Edges are looked at with charge transfers only."""
+        row_types = types.index_select(0, atoms)
+        of_energies, of_charges = self.shifts(row_types, state, system_idx)
         output = {
-            fields.NODE_ENERGIES: self.energy_head(features, centre_types, of_energies).squeeze(1),
-            fields.OFFSET_ENERGIES: self.element_energies.index_select(0, centre_types),
+            fields.NODE_ENERGIES: self.energy_head(features, row_types, of_energies).squeeze(1),
+            fields.OFFSET_ENERGIES: self.element_energies.index_select(0, row_types),
         }
-        n_ghosts = types.size(0) - n_centre
-        ghosts = torch.zeros(n_ghosts, self.n_channels, dtype=features.dtype, device=features.device)
+        n_all = types.size(0)
+        charges = torch.zeros(n_all, self.n_channels, dtype=features.dtype, device=features.device)
         if self.charge_flux:
-            transfers = self.charge_transfers(features, types, edge_index, edge_vectors, n_centre, of_charges)
+            transfers = self.charge_transfers(features, row_types, types, edge_index, edge_vectors, of_charges)
             transfers = transfers * self.charge_sign
-            moved, dipoles = collect_transfers(transfers, edge_index, edge_vectors, types.size(0), n_centre)
-            constant = (self.element_charges() * self.charge_sign).index_select(0, centre_types)
-            output[fields.LATENT_CHARGES] = torch.cat([constant, ghosts]) + moved
+            taken, given, dipoles = collect_transfers(transfers, edge_index, edge_vectors, n_all, atoms.size(0))
+            constant = (self.element_charges() * self.charge_sign).index_select(0, row_types)
+            output[fields.LATENT_CHARGES] = charges.index_copy(0, atoms, constant + taken) + given
             output[fields.TRANSFER_DIPOLES] = dipoles
         else:
-            owned = self.charge_head(features, centre_types, of_charges) * self.charge_sign
-            output[fields.LATENT_CHARGES] = torch.cat([owned, ghosts])
+            owned = self.charge_head(features, row_types, of_charges) * self.charge_sign
+            output[fields.LATENT_CHARGES] = charges.index_copy(0, atoms, owned)
         return output
 
     def shifts(

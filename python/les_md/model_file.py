@@ -42,6 +42,7 @@ def make_record(
     element_charges: list[float] | None = None,
     has_layer_entry: bool = False,
     state: tuple[float, float] | None = None,
+    has_rows_entry: bool = False,
 ) -> dict[str, Any]:
     """The record without its content hash.
 
@@ -54,6 +55,7 @@ def make_record(
         element_charges: constant charges of a model with charge transfers, (n_types,), summed over channels, e.
         has_layer_entry: whether the file has the entry `layer`.
         state: total charge and spin multiplicity for hosts that give none, of models that take them as inputs.
+        has_rows_entry: whether the file has the entry `rows`.
     """
     outputs = [fields.NODE_ENERGIES, fields.OFFSET_ENERGIES, fields.LATENT_CHARGES]
     if element_charges:
@@ -68,6 +70,7 @@ def make_record(
         "n_layers": settings.n_layers,
         "receptive_field": settings.receptive_field,
         "layer_entry": has_layer_entry,
+        "rows_entry": has_rows_entry,
         "dtype": settings.dtype,
         "outputs": outputs,
         "n_channels": settings.n_channels,

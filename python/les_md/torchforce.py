@@ -241,8 +241,19 @@ class ExportedModel(nn.Module):
         return energy * constants.KILOJOULE_PER_MOLE_PER_EV
 
 
-class ExportedLayers(ExportedModel):
-    """`ExportedModel` of a network with messages: `layer` beside `local`, for hosts that exchange them."""
+class ExportedRows(ExportedModel):
+    """`ExportedModel` with an entry for devices beside `local`, which makes no host wait."""
+
+    @torch.jit.export
+    def rows(
+        self, types: Tensor, neighbours: Tensor, vectors: Tensor, atoms: Tensor, runs: list[int]
+    ) -> dict[str, Tensor]:
+        """See `LESModel.rows`."""
+        return self.model.rows(types, neighbours, vectors, atoms, runs)
+
+
+class ExportedLayers(ExportedRows):
+    """`ExportedRows` of a network with messages: `layer` beside `local`, for hosts that exchange them."""
 
     @torch.jit.export
     def layer(self, index: int, tensors: dict[str, Tensor], n_centre: int) -> dict[str, Tensor]:

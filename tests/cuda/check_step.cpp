@@ -1,6 +1,6 @@
 // The whole evaluation on a GPU against the engine on the CPU: reference cases through device arrays and through
-// Engine, boxes that change, the deterministic mode, fields and all that can be asked for, errors. Run by
-// scripts/gpu_check.sh; needs a GPU.
+// Engine, boxes that change, the deterministic mode, fields and all that can be asked for, steps captured as graphs,
+// errors. Run by scripts/gpu_check.sh; needs a GPU.
 //     check_step CASES_DIR MODELS_DIR [few]
 #include <cuda_runtime.h>
 
@@ -80,6 +80,46 @@ void check_case(const std::string& cases, const std::string& models, const std::
     check_error([&] { device.compute(on_device.system); }, "`positions` must be finite, atom 0 (counted from 0)");
 }
 
+/// The network of this package: steps captured as a graph against steps that are not, and against the CPU; nothing may
+/// be said of a capture that failed. Another cell, another order of the atoms, fewer atoms.
+void check_graphs(const std::string& cases, const std::string& models, const std::string& name,
+                  const std::string& dtype, bool deterministic, cudaStream_t stream) {
+    const auto file = les::ModelFile::from_path(models + "/" + name + "_" + dtype + ".les.pt");
+    const std::string what = name + " " + dtype + (deterministic ? " deterministic, " : ", ");
+    for (const std::string box : {"periodic", "isolated"}) {
+        Case moving(cases + "/" + box + ".json", file);
+        les::EngineOptions options = name == "short_range" ? les::EngineOptions{} : options_on("cuda:0", 1e-6);
+        options.deterministic = deterministic;
+        options.graphs = "off";
+        les::DeviceEngine without(file, options, 0, stream);
+        options.graphs = "on";
+        les::DeviceEngine with(file, options, 0, stream);
+        les::Engine cpu(file, name == "short_range" ? les::EngineOptions{} : options_on("cpu", 1e-6));
+        const double tolerance = dtype == "float64" ? 1e-9 : 5e-5;
+        DeviceCase on_device;
+        std::mt19937 generator(5);
+        std::normal_distribution<double> normal;
+        for (int step = 0; step < 24; ++step) {
+            on_device.copy(moving);
+            without.compute(on_device.system);
+            const les::Results plain = without.copy_results();
+            with.compute(on_device.system);
+            check_same(with.copy_results(), plain, deterministic ? 0.0 : tolerance, what + box + " as a graph");
+            check_same(plain, cpu.compute(moving.system), tolerance, what + box);
+            for (double& x : moving.positions) x += 0.02 * normal(generator);
+            if (step == 8)
+                for (auto& row : moving.system.cell)
+                    for (double& x : row) x *= 1.0005;
+            if (step == 12) std::swap(moving.types[0], moving.types[1]);
+            if (step == 16) moving.system.n_local = moving.system.n_all = 3;
+        }
+        for (const std::string& text : with.take_warnings()) {
+            std::fprintf(stderr, "check_step: %s\n", text.c_str());
+            CHECK(text.find("graph") == std::string::npos);
+        }
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** arguments) {
@@ -104,6 +144,15 @@ int main(int argc, char** arguments) {
         for (const std::string dtype : {"float64", "float32"}) {
             for (const bool deterministic : {false, true}) {
                 check_case(arguments[1], arguments[2], name, dtype, deterministic, stream);
+                ++checked;
+            }
+        }
+    }
+    for (const std::string name : {"one_layer", "two_layers", "transfers", "short_range"}) {
+        if (few && name != "one_layer") continue;
+        for (const std::string dtype : {"float64", "float32"}) {
+            for (const bool deterministic : {false, true}) {
+                check_graphs(arguments[1], arguments[2], name, dtype, deterministic, stream);
                 ++checked;
             }
         }

@@ -31,9 +31,21 @@ public:
     Summary summary{};
     const MeshSetup& setup() const { return setup_; }
 
+    /// Whether the mesh is another one.
+    bool set_cell(const Matrix3& cell, std::int64_t n_atoms) {
+        const bool changed = setup_.set_cell(cell, n_atoms);
+        if (changed) resize();
+        return changed;
+    }
+    /// Room for the results of this many atoms, which then stay where they are.
+    void reserve(std::int64_t n_atoms) {
+        potentials.reserve(static_cast<std::size_t>(n_atoms * setup_.n_channels()));
+        forces.reserve(static_cast<std::size_t>(3 * n_atoms));
+    }
+
     void compute(const Matrix3& cell, const std::vector<double>& positions, const std::vector<double>& charges) {
         n_ = static_cast<std::int64_t>(positions.size() / 3);
-        if (setup_.set_cell(cell, n_)) resize();
+        set_cell(cell, n_);
         make_influence();
         potentials.assign(charges.size(), 0.0);
         forces.assign(positions.size(), 0.0);

@@ -141,6 +141,20 @@ std::vector<Example> examples() {
     };
 }
 
+/// Sorted by element, and as many of each as the host was told.
+void check_rows(const Search& search, const Atoms& atoms) {
+    std::vector<std::int64_t> expected, runs(4, 0);
+    for (std::int32_t element = 0; element < 4; ++element) {
+        for (std::int64_t i = 0; i < atoms.step.n_owned; ++i) {
+            if (atoms.types[static_cast<std::size_t>(i)] == element) expected.push_back(i);
+        }
+        runs[static_cast<std::size_t>(element)] = static_cast<std::int64_t>(expected.size());
+    }
+    for (std::size_t element = 3; element > 0; --element) runs[element] -= runs[element - 1];
+    CHECK(search.runs() == runs);
+    CHECK(std::equal(expected.begin(), expected.end(), search.order()));
+}
+
 void check_example(const Example& example, bool backwards) {
     EmulatedBackend backend;
     backend.backwards = backwards;
@@ -229,6 +243,35 @@ void check_ghosts() {
     }
 }
 
+/// Rows sorted by element, in the order of the atoms within one; ghosts have none.
+void check_elements() {
+    const les::Matrix3 cell{{{14.0, 0.0, 0.0}, {0.0, 14.0, 0.0}, {0.0, 0.0, 14.0}}};
+    for (const bool backwards : {false, true}) {
+        Atoms atoms(points(cell, 700, 9), cell, false);
+        EmulatedBackend backend;
+        backend.backwards = backwards;
+        Search search(backend, 1.5, 0.5, 4);
+        std::mt19937 engine(2);
+        for (std::int32_t& type : atoms.types) type = static_cast<std::int32_t>(engine() % 3);
+        for (const int n_owned : {500, 1, 0, 700}) {
+            atoms.step.n_owned = n_owned;
+            run(search, atoms);
+            check_rows(search, atoms);
+        }
+        // types that change places are sorted on the device; another number of each is told to the host
+        std::swap(atoms.types[3], *std::find_if(atoms.types.begin() + 4, atoms.types.end(),
+                                                [&](std::int32_t type) { return type != atoms.types[3]; }));
+        search.start(atoms.step);
+        CHECK(search.finish());
+        check_rows(search, atoms);
+        atoms.types[5] = 3;
+        search.start(atoms.step);
+        CHECK(!search.finish());
+        run(search, atoms);
+        check_rows(search, atoms);
+    }
+}
+
 void check_refusals() {
     const les::Matrix3 cell{{{12.0, 0.0, 0.0}, {0.0, 12.0, 0.0}, {0.0, 0.0, 12.0}}};
     EmulatedBackend backend;
@@ -267,6 +310,7 @@ int main() {
     check_skin();
     check_growth();
     check_ghosts();
+    check_elements();
     check_refusals();
     std::puts("the neighbour search of the device finds the edges of the host's");
 }

@@ -148,15 +148,17 @@ def test_layers_skip_rows_that_nobody_needs():
     """A chain of atoms of which the middle one is wanted: each earlier layer needs one more on either side."""
     order = [3, 2, 4, 1, 5, 0, 6]  # place in the chain of each atom
     edges = sorted((order.index(a), order.index(b)) for a in range(7) for b in (a - 1, a + 1) if 0 <= b < 7)
-    rows, row_of, n_rows_of = rows_of_layers(torch.tensor(edges).T, 7, 1, 3)
-    assert n_rows_of == [5, 3, 1]
-    assert rows.tolist() == [0, 1, 2, 3, 4]
-    assert row_of[:5].tolist() == [0, 1, 2, 3, 4]
+    types = torch.tensor([0, 1, 0, 1, 1, 1, 0])
+    rows, row_of, runs_of = rows_of_layers(types, torch.tensor(edges).T, 1, 3, 2)
+    assert [sum(runs) for runs in runs_of] == [5, 3, 1]
+    assert runs_of[0] == [1, 0, 1, 1, 0, 2]  # of each element: the atom, its neighbours, theirs
+    assert rows.tolist() == [0, 2, 1, 3, 4]
+    assert row_of[rows].tolist() == [0, 1, 2, 3, 4]
     assert (row_of[5:] >= 5).all()
     # ghosts in another order
     swap = torch.tensor([0, 5, 2, 4, 3, 1, 6])
-    rows, row_of, n_rows_of = rows_of_layers(swap[torch.tensor(edges).T], 7, 1, 3)
-    assert n_rows_of == [5, 3, 1]
+    rows, row_of, runs_of = rows_of_layers(types, swap[torch.tensor(edges).T], 1, 3, 2)
+    assert [sum(runs) for runs in runs_of] == [5, 3, 1]
     assert rows[0] == 0
     assert set(rows[1:3].tolist()) == {5, 2}
     assert set(rows[3:].tolist()) == {4, 3}

@@ -20,7 +20,7 @@ from les_md.forces import edge_vectors_of, evaluate
 from les_md.model_file import read_record
 from les_md.network.kernels import training_kernels
 from les_md.settings import LongRangeSettings, ModelSettings
-from les_md.torchforce import ExportedModel
+from les_md.torchforce import ExportedRows
 
 BOTH = {"charge_embedding": True, "spin_embedding": True}
 KINDS = {
@@ -243,13 +243,13 @@ def test_export_refuses_what_a_model_does_not_take(tmp_path, capsys):
 def test_check_of_the_export_goes_through_the_state(tmp_path, monkeypatch):
     """A file that forgets its state is not kept."""
     model = state_model()
-    monkeypatch.setattr("les_md.export.ExportedModel", Forgetful)
+    monkeypatch.setattr("les_md.export.ExportedRows", Forgetful)
     with pytest.raises(LESError, match="of the file differ from the checkpoint"):
         export_model(model, tmp_path / "m.les.pt", [random_atoms()])
     assert not (tmp_path / "m.les.pt").exists()
 
 
-class Forgetful(ExportedModel):
+class Forgetful(ExportedRows):
     @torch.jit.export
     def set_state(self, total_charge: float, spin: float) -> None:
         """Does nothing."""

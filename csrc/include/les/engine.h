@@ -29,6 +29,9 @@ struct EngineOptions {
     std::optional<double> spin;   ///< multiplicity 2S + 1, for models that take it as input
     /// On a GPU: every bit of the result is the same whenever the input is. On the CPU it is so anyway.
     bool deterministic = false;
+    /// On a GPU: whole steps are captured as CUDA graphs and are one launch from then on: "auto" (systems of up to 10^4
+    /// atoms), "on" or "off". Needs a model file with the entry `rows`.
+    std::string graphs = "auto";
 };
 
 /// Where the time of the evaluations since the last reset went, seconds of this domain.

@@ -30,6 +30,7 @@ struct Metadata {
     int n_layers = 1;                  ///< message-passing layers; 1 is strictly local
     double receptive_field = 0.0;      ///< angstrom, n_layers * cutoff
     bool layer_entry = false;          ///< the network can be evaluated layer by layer, with messages exchanged between
+    bool rows_entry = false;           ///< the network can be evaluated without making a host wait for a device
     std::string dtype;                 ///< "float32" or "float64": precision of the network
     int n_channels = 0;                ///< charge channels; 0 for a short-range-only model
     bool ghost_charges = false;        ///< true if the network puts charge contributions on ghosts

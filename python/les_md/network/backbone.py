@@ -16,11 +16,13 @@ class Backbone(nn.Module):
         feature_blocks: lengths of its parts. Those of the first part depend on the edges of their atom alone; left
             empty, nothing is known about the features.
         has_layer_entry: whether `layer` is there, for networks with messages.
+        has_rows_entry: whether `rows` is there.
     """
 
     n_features: int
     feature_blocks: list[int] = []  # noqa: RUF012 - an attribute of the instance where it matters
     has_layer_entry: bool = False
+    has_rows_entry: bool = False
 
     def forward(self, types: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_centre: int) -> Tensor:
         """Features of the first `n_centre` atoms.
@@ -49,6 +51,23 @@ class Backbone(nn.Module):
         Returns:
             `tensors` and what later layers need: `features` (n_centre, n_features up to now), and from all layers but
             the last `messages` (n_centre, n_messages).
+        """
+        raise NotImplementedError
+
+    @torch.jit.unused
+    def rows(self, types: Tensor, neighbours: Tensor, vectors: Tensor, atoms: Tensor, runs: list[int]) -> Tensor:
+        """`forward` for a device: no operation in it needs a number that only the device has.
+
+        Args:
+            types: (n_all,) int64.
+            neighbours: (n_rows, slots) int32 or int64, any atom in empty slots.
+            vectors: (n_rows, slots, 3) in angstrom, in the precision of the network; of the length of the cutoff in
+                empty slots.
+            atoms: (n_rows,) int64, the atom of each row, sorted by element; all of them for several layers.
+            runs: rows of each element.
+
+        Returns:
+            (n_rows, n_features).
         """
         raise NotImplementedError
 

@@ -104,20 +104,20 @@ class ChargeTransfers(nn.Module):
     def forward(
         self,
         features: Tensor,
+        row_types: Tensor,
         types: Tensor,
         edge_index: Tensor,
         edge_vectors: Tensor,
-        n_centre: int,
         shift: Tensor | None = None,
     ) -> Tensor:
         """Transfers (n_edges, n_channels), e; zero on edges around ghosts, which their owners have.
 
-        `features` (n_centre, n_features), `types` (n_all,), `edge_index` (2, n_edges), `edge_vectors` (n_edges, 3),
-        `shift` as in `Head`.
+        `features` (n_rows, n_features), `row_types` (n_rows,), `types` (n_all,), `edge_index` (2, n_edges) with the row
+        of the centre and the neighbour, `edge_vectors` (n_edges, 3), `shift` as in `Head`.
         """
-        coefficients = self.coefficients(features, types[:n_centre], shift).view(-1, self.n_radial * self.n_channels)
+        coefficients = self.coefficients(features, row_types, shift).view(-1, self.n_radial * self.n_channels)
         ghosts = torch.zeros(
-            (types.size(0) - n_centre) * self.n_types,
+            (types.size(0) - features.size(0)) * self.n_types,
             self.n_radial * self.n_channels,
             dtype=features.dtype,
             device=features.device,
@@ -129,19 +129,21 @@ class ChargeTransfers(nn.Module):
 
 
 def collect_transfers(
-    transfers: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_all: int, n_centre: int
-) -> tuple[Tensor, Tensor]:
-    """Charges (n_all, n_channels) that `transfers` (n_edges, n_channels) make, and their dipoles (n_centre, 3).
+    transfers: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_all: int, n_rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `transfers` (n_edges, n_channels) do; `edge_index` as in `ChargeTransfers`.
 
-    The dipole of centre i is sum_j a_ij (r_i - r_j), summed over channels, in e angstrom; both include contributions on
-    ghosts.
+    Returns:
+        charges that centres take (n_rows, n_channels), charges that neighbours give (n_all, n_channels), and the
+        dipoles of the centres (n_rows, 3), sum_j a_ij (r_i - r_j) summed over channels, in e angstrom.
     """
-    charges = torch.zeros(n_all, transfers.size(1), dtype=transfers.dtype, device=transfers.device)
-    charges = charges.index_add(0, edge_index[0], transfers).index_add(0, edge_index[1], -transfers)
+    nothing = torch.zeros(n_all, transfers.size(1), dtype=transfers.dtype, device=transfers.device)
+    given = nothing.index_add(0, edge_index[1], -transfers)
     # cutting off rows of ghost centres, whose transfers are zero
+    taken = nothing.index_add(0, edge_index[0], transfers)[:n_rows]
     dipoles = torch.zeros(n_all, 3, dtype=transfers.dtype, device=transfers.device)
     dipoles = dipoles.index_add(0, edge_index[0], -transfers.sum(1, keepdim=True) * edge_vectors)
-    return charges, dipoles[:n_centre]
+    return taken, given, dipoles[:n_rows]
 
 
 #: Size of the transfers along one edge for outputs of order one. An atom has some tens of edges with several radial
