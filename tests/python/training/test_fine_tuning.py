@@ -45,7 +45,7 @@ def further(settings_of, write_frames, first):
 
 
 def test_starts_from_the_checkpoint_and_gets_better(further, first, tmp_path, capsys):
-    settings = check_settings(further(training={"epochs": 30, "ema_decay": None}), "test")
+    settings = check_settings(further(training={"epochs": 30, "ema_decay": None, "learning_rate": 0.003}), "test")
     dataset = prepare_data(settings)
     before, _ = load_checkpoint(first)
     model = build_model(settings, dataset)
@@ -60,7 +60,9 @@ def test_starts_from_the_checkpoint_and_gets_better(further, first, tmp_path, ca
     assert text in capsys.readouterr().out
     with open(tmp_path / "further" / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
-    assert float(rows[-1]["valid_forces_rmse_meV_per_A"]) < 0.8 * start["forces"]
+    # so few frames of random atoms teach nothing about others
+    of_training = parity_sets(dataset.train, list(CheckpointPredictor(before).predict(dataset.train)))["forces"]
+    assert float(rows[-1]["train_forces_rmse_meV_per_A"]) < 0.6 * 1000 * Errors.of(*of_training).rmse
     # its own settings file is complete, and continues the run
     again = load_settings(tmp_path / "further" / "config.yaml")
     assert again.training.initial_model == first
