@@ -3,6 +3,7 @@
 // wrong is said once and costs nothing but time.
 #include <random>
 
+#include "../cpp/asked_system.h"
 #include "../cpp/check.h"
 #include "../cpp/results.h"
 #include "emulated_step.h"
@@ -108,6 +109,24 @@ void check_failures(const Files& files) {
     check_error([&] { Device(file, with_graphs("yes", "one_layer")); }, "`graphs` must be auto, on or off, got yes");
 }
 
+/// Steps that are asked for more than the polarization go without the graph, and leave it as it is.
+void check_requests(const Files& files, const std::string& name, const std::string& box) {
+    const les::ModelFile file = files.model(name);
+    Case moving(files.json(box), file);
+    Device with(file, with_graphs("auto", name)), without(file, with_graphs("off", name));
+    std::mt19937 generator(4);
+    for (int n = 0; n < 9; ++n) {
+        const AskedSystem asked(moving);
+        les::System system = moving.system;
+        system.unwrapped_positions = asked.unwrapped.data();
+        const les::System& wanted = n == 5 ? asked.system : system;
+        check_same(with.compute(wanted), without.compute(wanted), 0.0, name + " " + box + " asked for more");
+        CHECK(with.results.born_charges.empty() == (n != 5) && with.results.atom_virials.empty() == (n != 5));
+        move(moving, generator);
+    }
+    CHECK(with.step.graph().n_captures() == 1 && with.step.graph().n_launches() == 5);
+}
+
 /// In blocks there is no graph.
 void check_blocks(const Files& files) {
     const les::ModelFile file = files.model("one_layer");
@@ -143,6 +162,8 @@ int main(int, char** arguments) {
             check_steps(files, name, box, "float64");
     }
     check_steps(files, "one_layer", "periodic", "float32");
+    for (const std::string box : {"periodic", "isolated"})
+        for (const std::string name : {"one_layer", "transfers"}) check_requests(files, name, box);
     check_failures(files);
     check_blocks(files);
     check_difference();
