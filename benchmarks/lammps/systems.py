@@ -66,7 +66,7 @@ def write_model(path: Path, name: str, dtype: str = "float32") -> None:
     settings = {"long_range": LongRangeSettings(), "dtype": dtype, **MODELS[name]}
     model = LESModel(ModelSettings(symbols=SYMBOLS, **settings))
     frame = frame_from_atoms(water((4, 4, 4)), SYMBOLS, model.settings.cutoff)
-    model.initialize_scales(collate([frame]), energy_scale=0.001 if name == "tiny_layers" else 0.02)
+    model.initialize_scales(collate([frame]), energy_scale=0.0002 if name == "tiny_layers" else 0.02)
     if model.n_channels > 0:
         # charges of water, which vary a little with the surroundings
         charges = torch.tensor([[-0.8], [0.4]]) * (0.1 if name.startswith("tiny") else 1.0)

@@ -51,7 +51,7 @@ def test_memory_of_the_network(lammps: Lammps, structures: Structures, ranks: in
     """An address space that holds LAMMPS and torch, but not the network's intermediate values."""
     model = make_model(long_range=LongRangeSettings(), channels=64, l_max=4)
     write_model_file(model, lammps.folder / "large.les.pt", {}, None, None)
-    script = box_script(structures["orthogonal"], lammps.folder) + "replicate 8 8 8\n"
+    script = box_script(structures["orthogonal"], lammps.folder) + "replicate 8 8 16\n"
     script += model_script(Path("large.les.pt")) + DYNAMICS + "run 2\n"
     outcome = lammps.run(script, ranks, timeout=LIMIT, address_space=1024 * 2**20)
     one_error(outcome, "out of memory in the evaluation; use more MPI ranks or fewer atoms")
