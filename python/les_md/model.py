@@ -224,17 +224,24 @@ class LESModel(nn.Module):
         return charges
 
     @torch.jit.unused
-    def initialize_scales(self, batch: dict[str, Tensor], energy_scale: float = 1.0) -> None:
+    def initialize_scales(
+        self, batch: dict[str, Tensor], energy_scale: float = 1.0, whitening_floor: float | None = None
+    ) -> None:
         """Takes feature scales from the atoms of `batch`, and the size of the energy head's output.
 
         Args:
             batch: see `les_md.batch`; a few frames that show all elements.
             energy_scale: eV; a typical force in eV/angstrom serves well.
+            whitening_floor: relative variance below which directions of the features count for less and less.
         """
         from les_md.forces import edge_vectors_of
 
         heads = [module for module in self.modules() if isinstance(module, Head)]
-        hooks = [head.register_forward_pre_hook(lambda head, inputs: head.standardize(*inputs[:2])) for head in heads]
+
+        def standardize(head: Head, inputs: tuple[Tensor, ...]) -> None:
+            head.standardize(inputs[0], inputs[1], whitening_floor)
+
+        hooks = [head.register_forward_pre_hook(standardize) for head in heads]
         self.energy_head.output_scale.fill_(energy_scale)
         with torch.no_grad():
             self(batch[fields.TYPES], batch[fields.EDGE_INDEX], edge_vectors_of(batch), len(batch[fields.TYPES]))

@@ -49,8 +49,9 @@ class Head(nn.Module):
         self.register_buffer("one_hot", torch.eye(n_types))
 
     @torch.jit.unused
-    def standardize(self, features: Tensor, types: Tensor) -> None:
+    def standardize(self, features: Tensor, types: Tensor, whitening_floor: float | None = None) -> None:
         """Takes mean, spread and correlations of `features` (n_atoms, n_features), atoms of every element given."""
+        whitening_floor = WHITENING_FLOOR if whitening_floor is None else whitening_floor
         with torch.no_grad():
             for element in types.unique().tolist():
                 rows = features[types == element]
@@ -64,7 +65,7 @@ class Head(nn.Module):
             for block in scaled.double().split(self.blocks, dim=1):
                 # C = U diag(v) U^T: U diag(sqrt(v) / (v + floor)) U^T whitens what varies, drops what does not
                 values, directions = torch.linalg.eigh(block.T @ block / len(block))
-                weights = values.clamp(min=0.0).sqrt() / (values + WHITENING_FLOOR)
+                weights = values.clamp(min=0.0).sqrt() / (values + whitening_floor)
                 parts.append((directions * weights) @ directions.T)
             self.decorrelation.copy_(torch.block_diag(*parts))
 

@@ -20,6 +20,8 @@ from les_md.training.trainer_module import periodic_sum_of
 
 #: Frames from which the model takes its feature scales, and the sign of its charges.
 _N_SCALE_FRAMES = 16
+#: Whitening floor for fits of all labels at once, which need directions that few rigid geometries hardly show.
+LEAST_SQUARES_FLOOR = 1e-4
 
 
 def build_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
@@ -46,7 +48,8 @@ def new_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
     if all(data.LABEL_FORCES in frame for frame in scale_frames):
         forces = torch.cat([frame[data.LABEL_FORCES] for frame in scale_frames])
         energy_scale = float(forces.square().mean().sqrt()) or 1.0
-    model.initialize_scales(collate(data.with_displaced_copies(scale_frames)), energy_scale)
+    floor = LEAST_SQUARES_FLOOR if settings.training.optimizer == "levenberg_marquardt" else None
+    model.initialize_scales(collate(data.with_displaced_copies(scale_frames)), energy_scale, floor)
     if model.charge_flux:
         model.element_charges.constrain(*constraints(settings, dataset))
     if settings.training.initial_fit:

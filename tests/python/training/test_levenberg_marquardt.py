@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from typing import Any
 
@@ -14,12 +15,14 @@ from training_helpers import make_frames
 from les_md.batch import collate, frame_from_atoms
 from les_md.constants import COULOMB_CONSTANT
 from les_md.errors import LESError
+from les_md.network.head import WHITENING_FLOOR
 from les_md.training import data
 from les_md.training.labels import read_frames
 from les_md.training.levenberg_marquardt import LevenbergMarquardt, weighted_errors
 from les_md.training.loss_settings import LossWeights
-from les_md.training.run import train
+from les_md.training.run import prepare_data, train
 from les_md.training.settings import DataSettings, check_settings
+from les_md.training.start_model import LEAST_SQUARES_FLOOR, build_model
 
 LEAST_SQUARES: dict[str, Any] = {"optimizer": "levenberg_marquardt", "initial_fit": True}
 
@@ -181,3 +184,17 @@ def test_displaced_copies_give_small_data_more_directions():
     assert float(moves.std()) == pytest.approx(0.05, rel=0.05)
     assert all(torch.equal(other["edge_index"], frame["edge_index"]) for other in frames)
     assert len(data.with_displaced_copies([collate([frame] * 400)])) == 1
+
+
+def test_features_are_whitened_further_than_for_gradient_descent(settings_of, write_frames):
+    """Largest factor of a direction of variance v: max sqrt(v) / (v + floor) = 1 / (2 sqrt(floor))."""
+    raw = settings_of(write_frames(make_frames(4, 4)))
+    factors = {}
+    for name, settings in (("soap", raw), ("levenberg_marquardt", least_squares_settings(copy.deepcopy(raw)))):
+        checked = check_settings(settings, "test")
+        dataset = prepare_data(checked)
+        checked.model.symbols = dataset.symbols
+        head = build_model(checked, dataset).energy_head
+        factors[name] = float(torch.linalg.eigvalsh(head.decorrelation).max())
+    assert factors["soap"] <= 0.5 / WHITENING_FLOOR**0.5 * (1 + 1e-6)
+    assert 2 * factors["soap"] < factors["levenberg_marquardt"] <= 0.5 / LEAST_SQUARES_FLOOR**0.5 * (1 + 1e-6)
