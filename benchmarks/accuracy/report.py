@@ -143,8 +143,8 @@ def dimer_table(results: list[dict[str, Any]], output: Path, data: Path) -> tupl
     from les_md.checkpoint import load_checkpoint
     from les_md.predictions import CheckpointPredictor
     from les_md.training.data import build_frames
+    from les_md.training.data_settings import DataSettings
     from les_md.training.labels import read_frames
-    from les_md.training.settings import DataSettings
 
     files = {part: data / f"charged_dimers_{part}.xyz" for part in ("train", "test")}
     curves: dict[str, dict[str, Curve]] = defaultdict(dict)

@@ -28,8 +28,8 @@ from les_md.datasets.catalogue import dataset
 from les_md.datasets.program import check
 from les_md.errors import LESError
 from les_md.training.data import split_frames
+from les_md.training.data_settings import DataSettings
 from les_md.training.labels import read_frames
-from les_md.training.settings import DataSettings
 
 WATER = "water_pbe0.yaml"
 WATER_FILE = "water_pbe0ts.xyz"

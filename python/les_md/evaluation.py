@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
-import ase
 import ase.io
 import numpy as np
 import torch
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from les_md.batch import AtomsBatch, is_periodic
 from les_md.born_charges import born_effective_charges
 from les_md.checkpoint import load_checkpoint
 from les_md.errors import LESError, command_line
+from les_md.evaluation_report import charge_table, print_tables, with_prediction, write_files
 from les_md.export import is_exported, load_exported
 from les_md.model import LESModel
-from les_md.plots import parity_plot
 from les_md.predictions import (
-    UNITS,
+    OF_CHARGES,
     CheckpointPredictor,
     EnginePredictor,
     Errors,
-    Prediction,
     Predictor,
     parity_sets,
 )
+from les_md.training.born_order import POLARIZATION_FIRST, Order, check_order, in_order
 from les_md.training.data import build_frames
+from les_md.training.data_settings import DataSettings
 from les_md.training.labels import LabelledFrame, read_frames, read_label
-from les_md.training.settings import DataSettings
-
-
-@dataclass
-class ElementCharges:
-    """Predicted charges of one element, e; `reference_mean` and `rmse` where the data have charges."""
-
-    element: str
-    n: int
-    mean: float
-    std: float
-    min: float
-    max: float
-    reference_mean: float | None = None
-    rmse: float | None = None
 
 
 @command_line("les-eval")
@@ -108,28 +88,34 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.quadrupole_key is not None:
         raise LESError(f"no isolated frame has a quadrupole under `{options.quadrupole_key}`; check --quadrupole-key")
     born = None
-    if options.born_charges_key is not None and not options.born_charges:
-        raise LESError("--born-charges-key needs --born-charges")
+    if not options.born_charges and (
+        options.born_charges_key is not None or options.born_charges_order != POLARIZATION_FIRST
+    ):
+        raise LESError("--born-charges-key and --born-charges-order need --born-charges")
     if options.born_charges and has_charges:
         born = _born_charges(options, exported, frames, sign)
-        references = [_label(f, "born_charges", options.born_charges_key, (len(f.atoms), 3, 3)) for f in labelled]
+        references = _reference_born_charges(labelled, options)
         pairs = [(r, b) for r, b in zip(references, born, strict=True) if r is not None]
         if pairs:
-            sets["born_charges"] = (np.vstack([r for r, _ in pairs]).ravel(), np.vstack([b for _, b in pairs]).ravel())
+            reference, predicted = (np.vstack(values) for values in zip(*pairs, strict=True))
+            sets["born_charges"] = (reference.ravel(), predicted.ravel())
+            _tell_order(reference, predicted)
 
-    errors = {name: Errors.of(predicted, reference) for name, (reference, predicted) in sets.items()}
+    errors = {name: Errors.of(pair[1], pair[0], name in OF_CHARGES) for name, pair in sets.items()}
     symbols = np.hstack([frame.atoms.get_chemical_symbols() for frame in labelled])
-    table = _charge_table(symbols, sign * np.hstack(charges), sets.get("charges"), predictor) if has_charges else []
-    _print(errors, table, sign, len(labelled), options.model)
+    table = []
+    if has_charges:
+        table = charge_table(symbols, sign * np.hstack(charges), sets.get("charges"), predictor.symbols)
+    print_tables(errors, table, sign, len(labelled), options.model)
     if isinstance(predictor, EnginePredictor) and predictor.long_range_description is not None:
         print(f"long-range energy: {predictor.long_range_description}")
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-        _write(options, errors, table, sign, sets)
+        write_files(options.output, options.model, options.data, errors, table, sign, sets)
         written = []
         for index, (frame, prediction) in enumerate(zip(labelled, predictions, strict=True)):
             atomic = sign * charges[index] if has_charges else None
-            written.append(_with_prediction(frame, prediction, atomic, None if born is None else born[index]))
+            written.append(with_prediction(frame, prediction, atomic, None if born is None else born[index]))
         ase.io.write(options.output / "predictions.xyz", written, format="extxyz")
         print(f"written to {options.output}")
 
@@ -166,6 +152,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quadrupole-key", metavar="KEY", help="key of their quadrupoles (default: quadrupole)")
     parser.add_argument("--born-charges", action="store_true", help="also compute Born effective charges (slower)")
     parser.add_argument("--born-charges-key", metavar="KEY", help="key of reference Born charges, 9 numbers an atom")
+    parser.add_argument(
+        "--born-charges-order",
+        choices=get_args(Order),
+        default=POLARIZATION_FIRST,
+        help="first of their two indices (default: %(default)s)",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="threads (default: torch's)")
     parser.add_argument(
@@ -214,6 +206,32 @@ def _label(frame: LabelledFrame, quantity: str, key: str | None, shape: tuple[in
         raise LESError(f"{frame.source}: {error}") from None
 
 
+def _reference_born_charges(labelled: list[LabelledFrame], options: argparse.Namespace) -> list[np.ndarray | None]:
+    """Born charges (n_atoms, 3, 3) of the frames that have them, dP_a/dr_ib; LESError if they are in another order."""
+    references: list[np.ndarray | None] = []
+    molecules = []
+    for frame in labelled:
+        stored = _label(frame, "born_charges", options.born_charges_key, (len(frame.atoms), 3, 3))
+        references.append(None if stored is None else in_order(stored, options.born_charges_order))
+        dipole = None if is_periodic(frame.atoms) else _label(frame, "dipole", options.dipole_key, (3,))
+        if references[-1] is not None and dipole is not None:
+            molecules.append((frame.atoms.positions, dipole, references[-1]))
+    check_order(molecules, options.born_charges_order, "--born-charges-order")
+    return references
+
+
+def _tell_order(reference: np.ndarray, predicted: np.ndarray) -> None:
+    """Says so if the Born charges (n_atoms, 3, 3) fit clearly better with the indices of the reference exchanged."""
+    error, exchanged = (
+        float(np.sqrt(np.mean((predicted - values) ** 2))) for values in (reference, reference.transpose(0, 2, 1))
+    )
+    if exchanged < 0.9 * error:
+        print(
+            "les-eval: with their indices exchanged the reference Born charges fit better "
+            f"(RMSE {1000 * exchanged:.4g} in place of {1000 * error:.4g} me); see --born-charges-order"
+        )
+
+
 def _common_sign(reference: np.ndarray, predicted: np.ndarray) -> float:
     """The sign that brings all charges together closest to the reference: energies do not depend on it."""
     return -1.0 if float(np.sum(reference * predicted)) < 0 else 1.0
@@ -246,93 +264,3 @@ def _moment_pairs(
         for values, tensor in ((references, reference), (predicted, moment)):
             values.append(tensor if name == "dipole" else (tensor - np.trace(tensor) / 3 * np.eye(3)).ravel())
     return (np.hstack(references), np.hstack(predicted)) if references else None
-
-
-def _charge_table(
-    symbols: np.ndarray, charges: np.ndarray, pair: tuple[np.ndarray, np.ndarray] | None, predictor: Predictor
-) -> list[ElementCharges]:
-    table = []
-    for element in predictor.symbols:
-        chosen = symbols == element
-        if not chosen.any():
-            continue
-        values = charges[chosen]
-        row = ElementCharges(element, int(chosen.sum()), *(float(f(values)) for f in (np.mean, np.std, np.min, np.max)))
-        if pair is not None:
-            reference, predicted = pair[0][chosen], pair[1][chosen]
-            row.reference_mean, row.rmse = float(reference.mean()), Errors.of(predicted, reference).rmse
-        table.append(row)
-    return table
-
-
-def _print(errors: dict[str, Errors], table: list[ElementCharges], sign: float, n_frames: int, model: Path) -> None:
-    print(f"{model} on {n_frames} frame{'s' if n_frames != 1 else ''}")
-    if errors:
-        print(f"{'':12s} {'RMSE':>10s} {'MAE':>10s} {'largest':>10s} {'R2':>9s}")
-    for name, error in errors.items():
-        values = " ".join(f"{1000 * value:10.4g}" for value in (error.rmse, error.mae, error.largest))
-        determination = "" if error.r2 is None else f"{error.r2:.5f}"
-        print(f"{name:12s} {values} {determination:>9s}  m{UNITS[name]}")
-    if table:
-        columns = ["mean", "std", "min", "max"] + ([] if table[0].rmse is None else ["reference_mean", "rmse"])
-        headings = {"reference_mean": "reference", "rmse": "RMSE"}
-        print(f"{'charges (e)':11s} {'n':>8s}" + "".join(f" {headings.get(name, name):>10s}" for name in columns))
-        for row in table:
-            print(f"{row.element:11s} {row.n:8d}" + "".join(f" {getattr(row, name):10.5f}" for name in columns))
-    if sign < 0:
-        print("all charges are shown with the opposite sign, to match the reference; energies do not depend on it")
-
-
-def _write(
-    options: argparse.Namespace,
-    errors: dict[str, Errors],
-    table: list[ElementCharges],
-    sign: float,
-    sets: dict[str, tuple[np.ndarray, np.ndarray]],
-) -> None:
-    folder: Path = options.output
-    record: dict[str, Any] = {
-        "model": str(options.model),
-        "data": [str(path) for path in options.data],
-        "errors": {name: {"unit": UNITS[name], **asdict(error)} for name, error in errors.items()},
-        "charges": [asdict(row) for row in table],
-        "charge_sign": sign,
-    }
-    (folder / "errors.json").write_text(json.dumps(record, indent=2) + "\n")
-    with open(folder / "errors.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["quantity", "unit", "rmse", "mae", "largest", "r2", "n"])
-        writer.writerows([name, UNITS[name], e.rmse, e.mae, e.largest, e.r2, e.n] for name, e in errors.items())
-    if table:
-        with open(folder / "charges.csv", "w", newline="") as file:
-            rows = [asdict(row) for row in table]
-            dict_writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            dict_writer.writeheader()
-            dict_writer.writerows(rows)
-    for name, pair in sets.items():
-        parity_plot(folder / f"parity_{name}.png", {"data": pair}, name.replace("_", " "), UNITS[name])
-
-
-def _with_prediction(
-    frame: LabelledFrame, prediction: Prediction, charges: np.ndarray | None, born: np.ndarray | None
-) -> ase.Atoms:
-    """The frame with predictions under ASE's own names and the labels under REF_..."""
-    atoms = frame.atoms.copy()
-    results: dict[str, Any] = {"energy": prediction.energy, "forces": prediction.forces}
-    if prediction.stress is not None:
-        results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
-    if charges is not None:
-        results["charges"] = charges
-    for name in (*results, "dipole"):
-        atoms.arrays.pop(name, None)
-        atoms.info.pop(name, None)
-    if frame.energy is not None:
-        atoms.info["REF_energy"] = frame.energy
-    if frame.forces is not None:
-        atoms.arrays["REF_forces"] = frame.forces
-    if frame.stress is not None:
-        atoms.info["REF_stress"] = frame.stress
-    if born is not None:
-        atoms.arrays["born_charges"] = born.reshape(-1, 9)
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return atoms

@@ -45,6 +45,10 @@ UNITS = {
 }
 
 
+#: Quantities linear in the charges: a common factor of all charges is a factor of them.
+OF_CHARGES = ("charges", "total_charge", "dipole", "quadrupole", "born_charges")
+
+
 @dataclass
 class Prediction:
     """Prediction for one frame: eV, eV/angstrom, eV/angstrom^3, e."""
@@ -177,6 +181,7 @@ class Errors:
     """Errors of one quantity over all its numbers, in the unit of the quantity.
 
     `r2` is the coefficient of determination, 1 - mean square error / variance of the reference; None without variance.
+    For what is linear in the charges, `factor` times the predictions comes closest to the reference, with `scaled_r2`.
     """
 
     rmse: float
@@ -184,14 +189,23 @@ class Errors:
     largest: float
     n: int
     r2: float | None = None
+    factor: float | None = None
+    scaled_r2: float | None = None
 
     @classmethod
-    def of(cls, predicted: np.ndarray, reference: np.ndarray) -> Errors:
-        """Errors of `predicted` against `reference`, arrays of one shape."""
-        error = np.abs(np.asarray(predicted, dtype=float) - np.asarray(reference, dtype=float))
+    def of(cls, predicted: np.ndarray, reference: np.ndarray, of_charges: bool = False) -> Errors:
+        """Errors of `predicted` against `reference`, arrays of one shape; `of_charges` also fits the factor."""
+        predicted, reference = np.asarray(predicted, dtype=float), np.asarray(reference, dtype=float)
+        error = np.abs(predicted - reference)
         square, variance = float(np.mean(error**2)), float(np.var(reference))
         r2 = 1.0 - square / variance if variance > 0.0 else None
-        return cls(math.sqrt(square), float(error.mean()), float(error.max()), error.size, r2)
+        errors = cls(math.sqrt(square), float(error.mean()), float(error.max()), error.size, r2)
+        size = float(np.mean(predicted**2))
+        if of_charges and variance > 0.0 and size > 0.0:
+            # minimum of <(f p - r)^2> over f
+            errors.factor = float(np.mean(predicted * reference)) / size
+            errors.scaled_r2 = 1.0 - float(np.mean((errors.factor * predicted - reference) ** 2)) / variance
+        return errors
 
 
 def parity_sets(frames: list[AtomsBatch], predictions: list[Prediction]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -32,8 +32,8 @@ from les_md.export import export_model, frames_to_plain
 from les_md.predictions import EnginePredictor, Errors
 from les_md.pretrained_models import CARD_FILE, CHECKPOINT_FILE, EXPORTED_FILE, RECORD_FILE
 from les_md.training.data import build_frames, split_frames
+from les_md.training.data_settings import DataSettings
 from les_md.training.labels import LabelledFrame, read_frames
-from les_md.training.settings import DataSettings
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "python" / "les_md" / "pretrained_models"

@@ -17,7 +17,8 @@ import numpy as np
 from les_md.batch import is_periodic
 from les_md.datasets.catalogue import sha256_of
 from les_md.errors import LESError
-from les_md.training.settings import DataSettings
+from les_md.training.born_order import Molecule, check_order, in_order
+from les_md.training.data_settings import DataSettings
 
 
 @dataclass
@@ -94,6 +95,8 @@ def read_frames(
     if not frames:
         wanted = ", ".join(f"{name}={value}" for name, value in settings.select.items())
         raise LESError(f"no frame of {', '.join(map(str, paths))} has {wanted}; change data.select or --select")
+    found = [molecule for frame in frames if (molecule := molecule_of(frame, settings)) is not None]
+    check_order(found, settings.born_charges_order, "data.born_charges_order")
     return frames
 
 
@@ -160,8 +163,22 @@ def _labelled_frame(atoms: ase.Atoms, source: str, settings: DataSettings, optio
     if "dipole" in optional:
         frame.dipole = read_label(atoms, "dipole", settings.dipole_key, (3,))
     if "born_charges" in optional:
-        frame.born_charges = read_label(atoms, "born_charges", settings.born_charges_key, (len(atoms), 3, 3))
+        born_charges = read_label(atoms, "born_charges", settings.born_charges_key, (len(atoms), 3, 3))
+        frame.born_charges = None if born_charges is None else in_order(born_charges, settings.born_charges_order)
     return frame
+
+
+def molecule_of(frame: LabelledFrame, settings: DataSettings) -> Molecule | None:
+    """What the sum rule for Born charges needs of an isolated frame; None without both labels."""
+    if frame.born_charges is None or is_periodic(frame.atoms):
+        return None
+    dipole = frame.dipole
+    if dipole is None:
+        try:
+            dipole = read_label(frame.atoms, "dipole", settings.dipole_key, (3,))
+        except LESError:  # no label that anything but this check would use
+            return None
+    return None if dipole is None else (frame.atoms.positions, dipole, frame.born_charges)
 
 
 def _stress(atoms: ase.Atoms, settings: DataSettings, periodic: bool) -> np.ndarray | None:

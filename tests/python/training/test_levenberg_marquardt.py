@@ -17,11 +17,12 @@ from les_md.constants import COULOMB_CONSTANT
 from les_md.errors import LESError
 from les_md.network.head import WHITENING_FLOOR
 from les_md.training import data
+from les_md.training.data_settings import DataSettings
 from les_md.training.labels import read_frames
 from les_md.training.levenberg_marquardt import LevenbergMarquardt, weighted_errors
 from les_md.training.loss_settings import LossWeights
 from les_md.training.run import prepare_data, train
-from les_md.training.settings import DataSettings, check_settings
+from les_md.training.settings import check_settings
 from les_md.training.start_model import LEAST_SQUARES_FLOOR, build_model
 
 LEAST_SQUARES: dict[str, Any] = {"optimizer": "levenberg_marquardt", "initial_fit": True}

@@ -12,8 +12,8 @@ from training_helpers import label, make_frames
 from les_md import fields
 from les_md.errors import LESError
 from les_md.training import data
+from les_md.training.data_settings import DataSettings
 from les_md.training.labels import read_frames
-from les_md.training.settings import DataSettings
 
 
 def read(path, **settings):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from training_helpers import label, make_frames, run_program
 
+from les_md.training.data_settings import DataSettings
 from les_md.training.loss_settings import LossSettings
 from les_md.training.program import main
-from les_md.training.settings import DataSettings, ScheduleSettings, TrainingSettings, load_settings
+from les_md.training.settings import ScheduleSettings, TrainingSettings, load_settings
 
 
 def fails(capsys, arguments, output: Path) -> str:
