@@ -22,7 +22,7 @@ from les_md.files import write_file
 from les_md.training.loss_settings import QUANTITIES
 
 FORMAT = "les-md-run"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 CONFIG_FILE = "config.yaml"
 RESUME_FILE = "resume.ckpt"

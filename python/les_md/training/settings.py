@@ -56,7 +56,9 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(0.003, gt=0)
     schedule: ScheduleSettings = ScheduleSettings()
     weight_decay: float = Field(
-        0.0, ge=0, description="part by which a step of learning rate 1 lowers weights, not constants"
+        0.0,
+        ge=0,
+        description="part by which a step of learning rate 1 lowers weights, not constants or what makes charges",
     )
     gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="null: no averaging of the weights")

@@ -71,12 +71,13 @@ class TrainerModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SOAP or AdamW; the learning rate is set at every step by `on_train_batch_start`."""
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
-        # decay would draw the charges of the elements towards zero
-        constants: list[torch.nn.Parameter] = []
+        kept: list[torch.nn.Parameter] = []
         weights: list[torch.nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
-            (constants if name.endswith(("bias", "constant", "free")) else weights).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": weights}, {"params": constants, "weight_decay": 0.0}]
+            # decay would draw charges towards constants and these to zero, and leave the rest to the short-range energy
+            of_charges = name.startswith(("charge_", "element_charges"))
+            (kept if of_charges or name.endswith(("bias", "constant")) else weights).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": kept, "weight_decay": 0.0}]
         optimizer: torch.optim.Optimizer
         if self.settings.optimizer == "soap":
             optimizer = SOAP(groups, lr=rate, weight_decay=decay)
