@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from moments import moments_table
 
 COLOURS = {"LES": "#0072b2", "short range": "#d55e00"}
 PAIRS = {"CC": "charged, charged", "CP": "charged, polar", "PP": "polar, polar", "CA": "charged, apolar"}
@@ -40,6 +41,9 @@ def write_report(output: Path, data: Path) -> None:
         if results[group]:
             table, record[group] = write(results[group], output)
             parts.append(table)
+    if any(result["long_range"] for result in results["dipeptides"]):
+        table, record["moments"] = moments_table(results["dipeptides"], data)
+        parts.append(table)
     if results["dimers"]:
         table, record["dimers"] = dimer_table(results["dimers"], output, data)
         parts.append(table)

@@ -18,7 +18,7 @@ BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
 def accuracy(monkeypatch):
     """The folder of the benchmark on the path, as when its programs are called."""
     monkeypatch.syspath_prepend(BENCHMARK)
-    names = ("run", "report", "trainings")
+    names = ("run", "report", "moments", "trainings")
     yield lambda name: __import__(name)
     for name in names:
         sys.modules.pop(name, None)
