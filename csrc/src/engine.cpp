@@ -58,7 +58,7 @@ struct Engine::Implementation {
                 throw Error("`threads` must be at least 1, got " + std::to_string(*options.threads));
             at::set_num_threads(*options.threads);
         }
-        graph_memory_of(options);  // is checked wherever it has an effect or not
+        const double graph_memory = graph_memory_of(options);
         // GPUs have no direct sum of periodic systems
         if (options.device.rfind("cuda", 0) == 0 && has_device_engine() && options.long_range.solver != "direct") {
             device = make_device_domain(file, options);
@@ -66,7 +66,7 @@ struct Engine::Implementation {
                 warnings.emplace_back("graph_memory has no effect on a GPU, where the free memory is the limit");
         }
         if (device && communicator.size() == 1) return;
-        make_network(file, options, state);
+        make_network(file, options, graph_memory, state);
         if (metadata.long_range) {
             make_solvers(long_range_options(metadata, options), options.deterministic);
         } else if (sets_more_than_solver(options.long_range)) {
@@ -74,14 +74,15 @@ struct Engine::Implementation {
         }
     }
 
-    void make_network(const ModelFile& file, const EngineOptions& options, const std::array<double, 2>& state) {
+    void make_network(const ModelFile& file, const EngineOptions& options, double graph_memory,
+                      const std::array<double, 2>& state) {
         const bool by_layers = metadata.layer_entry && communicator.has_ghosts();
         if (device && (metadata.n_layers == 1 || by_layers)) {
             network = std::make_unique<SharedDomain>(*device);
             return;
         }
         if (options.deterministic && options.device != "cpu") warnings.emplace_back(warning_of_deterministic);
-        Network on_domain(file, options.device, graph_memory_of(options), by_layers);
+        Network on_domain(file, options.device, graph_memory, by_layers);
         if (metadata.has_state()) on_domain.set_state(state[0], state[1]);
         network = std::make_unique<CpuDomain>(NeighborList(metadata.cutoff, options.skin), std::move(on_domain));
     }
@@ -90,8 +91,7 @@ struct Engine::Implementation {
         const LongRangeParameters& parameters = *metadata.long_range;
         if (device) {
             periodic.solver = "mesh";
-            periodic_solver =
-                device->make_distributed_mesh(parameters, metadata.n_channels, periodic, deterministic);
+            periodic_solver = device->make_distributed_mesh(parameters, metadata.n_channels, periodic, deterministic);
             isolated_solver = device->make_isolated_rows(parameters, metadata.n_channels);
         } else {
             periodic_solver = make_periodic_solver(parameters, metadata.n_channels, periodic);

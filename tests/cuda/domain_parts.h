@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,15 +13,15 @@
 
 inline std::mutex putting_together;
 
-/// The atoms of one domain: dealt out in turn to all but the last, which has none. Every other atom and every image
-/// within reach is a ghost.
+/// The atoms of one domain: dealt out in turn to all but the last, which has none. Other atoms and images are ghosts if
+/// they are not further than `cutoff` from one of them.
 struct DomainPart {
     std::shared_ptr<GhostCommunicator> communicator;
     std::vector<double> positions, unwrapped, velocities;
     std::vector<std::int32_t> types;
     les::System system;
 
-    DomainPart(const les::System& whole, Board& board, int rank)
+    DomainPart(const les::System& whole, double cutoff, Board& board, int rank)
         : communicator(std::make_shared<GhostCommunicator>(board, rank)), system(whole) {
         const auto owner = [&](std::int64_t i) { return board.size == 1 ? 0 : static_cast<int>(i % (board.size - 1)); };
         for (std::int64_t i = 0; i < whole.n_local; ++i) {
@@ -37,7 +38,7 @@ struct DomainPart {
             for (int a = -reach; a <= reach; ++a)
                 for (int b = -reach; b <= reach; ++b)
                     for (int c = -reach; c <= reach; ++c)
-                        if (owner(i) != rank || a != 0 || b != 0 || c != 0) add(whole, i, a, b, c);
+                        if (owner(i) != rank || a != 0 || b != 0 || c != 0) add_ghost(whole, cutoff, i, a, b, c);
         system.n_local = static_cast<std::int64_t>(communicator->n_local);
         system.n_all = static_cast<std::int64_t>(types.size());
         system.positions = positions.data();
@@ -81,6 +82,18 @@ private:
         for (std::size_t x = 0; x < 3; ++x)
             positions.push_back(whole.positions[static_cast<std::size_t>(3 * i) + x] + a * whole.cell[0][x] +
                                 b * whole.cell[1][x] + c * whole.cell[2][x]);
+    }
+
+    void add_ghost(const les::System& whole, double cutoff, std::int64_t i, int a, int b, int c) {
+        add(whole, i, a, b, c);
+        const double* ghost = positions.data() + positions.size() - 3;
+        for (std::size_t k = 0; k < communicator->n_local; ++k) {
+            const double* own = positions.data() + 3 * k;
+            if (std::hypot(ghost[0] - own[0], ghost[1] - own[1], ghost[2] - own[2]) <= cutoff) return;
+        }
+        communicator->atoms.pop_back();
+        types.pop_back();
+        positions.resize(positions.size() - 3);
     }
 
     /// Rows of owned atoms to their places; nothing where the domain has no such quantity.
