@@ -1,5 +1,6 @@
 // Virials of single atoms on the device: each edge gives half of its virial to either end, the field what it does to an
-// atom, and the long-range virial is shared by charge^2, as in csrc/src/collect.cpp.
+// atom, and the long-range virial is shared by charge^2, as in csrc/src/collect.cpp. Of a domain with ghosts there are
+// edges alone.
 #pragma once
 
 #include "edge_forces.cuh"
@@ -34,13 +35,13 @@ struct CollectAtomVirials {
     const double* gradients;               // (n_centres, slots, 3), eV/angstrom
     const Summary *long_range, *external;  // virials to share, or null
     const double* charges;                 // (n_centres, n_channels), e
-    const double* charge_square;           // sum over all charges
+    const double* charge_square;           // sum over all charges, or null where there is nothing to share
     int n_channels;
     const double *field_forces, *moments_from;  // (n_centres, 3), of a field that has an energy, or null
-    double* virials;                            // (n_centres, 3, 3), eV
+    double* virials;                            // (n_atoms, 3, 3), eV
 
     LES_DEVICE void operator()(const Block<threads>& block, Shared&) const {
-        each_item(block, list.n_centres, [&](std::int64_t i, int) {
+        each_item(block, list.n_atoms, [&](std::int64_t i, int) {
             double sum[9] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
             // w = -(dE/dv (x) v + v (x) dE/dv) / 2, one half to either end
             each_edge_of(list, rows, i, [&](std::int64_t edge, bool) {
@@ -65,7 +66,7 @@ struct CollectAtomVirials {
 
     /// Without charges there is no long-range virial.
     LES_DEVICE double weight_of(std::int64_t i) const {
-        if (n_channels == 0 || !(*charge_square > 0.0)) return 0.0;
+        if (n_channels == 0 || charge_square == nullptr || !(*charge_square > 0.0)) return 0.0;
         double square = 0.0;
         for (int c = 0; c < n_channels; ++c) square += charges[i * n_channels + c] * charges[i * n_channels + c];
         return square / *charge_square;

@@ -148,7 +148,7 @@ public:
         : index_(index),
           current_(std::make_unique<CurrentDevice>(index)),
           parts_(file, options, index, stream_.get()),
-          arrays_(parts_.backend, parts_.step) {
+          arrays_(parts_.backend, parts_.metadata, options, parts_.network, parts_.step) {
         current_.reset();
     }
 
@@ -156,13 +156,24 @@ public:
         const CurrentDevice current(index_);
         arrays_.compute(system, results);
     }
-    void forward(const System& system, std::vector<double>& node_energies, std::vector<double>& charges) override {
+    void forward(const System& system, Communicator& communicator) override {
         const CurrentDevice current(index_);
-        arrays_.forward(system, node_energies, charges);
+        arrays_.forward(system, communicator);
     }
-    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
+    const std::vector<double>& node_energies() const override { return arrays_.node_energies(); }
+    const std::vector<double>& latent_charges() const override { return arrays_.latent_charges(); }
+    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    const std::vector<double>& charge_gradient(const std::vector<double>& cotangents,
+                                               const std::array<double, 3>& dipole_cotangent,
+                                               Communicator& communicator) override {
         const CurrentDevice current(index_);
-        arrays_.backward(cotangents, forces, virial);
+        return arrays_.charge_gradient(cotangents, dipole_cotangent, communicator);
+    }
+    void backward(const System& system, const std::vector<double>& cotangents,
+                  const std::array<double, 3>& dipole_cotangent, Communicator& communicator,
+                  Results& results) override {
+        const CurrentDevice current(index_);
+        arrays_.backward(system, cotangents, dipole_cotangent, communicator, results);
     }
     std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
                                                            const LongRangeOptions& options,
@@ -171,7 +182,11 @@ public:
         return std::make_unique<CudaLongRange>(
             arrays_.make_distributed_mesh(parameters, n_channels, options, deterministic), index_);
     }
-    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    std::unique_ptr<LongRangeSolver> make_isolated_rows(const LongRangeParameters& parameters,
+                                                        int n_channels) override {
+        const CurrentDevice current(index_);
+        return std::make_unique<CudaLongRange>(arrays_.make_isolated_rows(parameters, n_channels), index_);
+    }
     std::string long_range_description() const override { return arrays_.long_range_description(); }
     std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
 

@@ -1,4 +1,5 @@
-// What a host wants of DeviceStep: results copied to host arrays, and evaluations of host arrays. For any backend.
+// What a host wants of DeviceStep and DomainStep: results copied to host arrays, and evaluations of host arrays. For
+// any backend.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +12,8 @@
 #include "../src/device_domain.h"
 #include "../src/embedding.h"
 #include "device_step.h"
+#include "domain_step.h"
+#include "pair_rows.h"
 
 namespace les::cuda {
 
@@ -66,14 +69,16 @@ Results copy_results(Backend& backend, const DeviceStep<Backend>& step) {
     return results;
 }
 
-/// Device copies of a host's arrays, and DeviceStep on them.
+/// Device copies of a host's arrays, and DeviceStep or, on one of several domains, DomainStep on them.
 template <class Backend>
 class HostArrays final : public DeviceDomain {
 public:
     template <class T>
     using Array = typename Backend::template Array<T>;
 
-    HostArrays(Backend& backend, DeviceStep<Backend>& step) : backend_(backend), step_(step) {}
+    HostArrays(Backend& backend, const Metadata& metadata, const EngineOptions& options, DeviceNetwork& network,
+               DeviceStep<Backend>& step)
+        : backend_(backend), step_(step), domain_(backend, metadata, options, network) {}
 
     void compute(const System& system, Results& results) override {
         SingleProcess alone;
@@ -87,33 +92,42 @@ public:
         std::swap(results, found);
     }
 
-    void forward(const System& system, std::vector<double>& node_energies, std::vector<double>& charges) override {
+    // ---- of several domains
+
+    void forward(const System& system, Communicator& communicator) override {
         // ghosts carry the images
         send(system, system.n_all, false);
-        step_.forward(atoms_);
-        node_energies.resize(static_cast<std::size_t>(atoms_.n_owned));
-        charges.resize(static_cast<std::size_t>(atoms_.n_atoms * step_.n_channels()));
-        if (!node_energies.empty())
-            backend_.to_host(node_energies.data(), step_.node_energies(), node_energies.size() * sizeof(double));
-        if (!charges.empty()) backend_.to_host(charges.data(), step_.latent_charges(), charges.size() * sizeof(double));
-        copy_dipoles();
+        domain_.forward(atoms_, communicator);
+        copy(node_energies_, domain_.node_energies(), atoms_.n_owned);
+        copy(charges_, domain_.latent_charges(), atoms_.n_atoms * step_.n_channels());
+        copy(dipoles_, domain_.transfer_dipoles(), 3 * atoms_.n_owned);
         backend_.wait();
     }
 
-    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
-        const double* on_device = nullptr;
-        if (!cotangents.empty()) {
-            cotangents_.reserve(static_cast<std::int64_t>(cotangents.size()));
-            backend_.to_device(cotangents_.data(), cotangents.data(), cotangents.size() * sizeof(double));
-            on_device = cotangents_.data();
-        }
-        step_.backward(atoms_, on_device);
-        DeviceSummary summary{};
-        forces.resize(3 * static_cast<std::size_t>(atoms_.n_atoms));
-        if (!forces.empty()) backend_.to_host(forces.data(), step_.forces(), forces.size() * sizeof(double));
-        backend_.to_host(&summary, step_.summary(), sizeof(summary));
+    const std::vector<double>& node_energies() const override { return node_energies_; }
+    const std::vector<double>& latent_charges() const override { return charges_; }
+    const std::vector<double>& transfer_dipoles() const override { return dipoles_; }
+
+    const std::vector<double>& charge_gradient(const std::vector<double>& cotangents,
+                                               const std::array<double, 3>& dipole_cotangent,
+                                               Communicator& communicator) override {
+        const double* on_device = copied(cotangents.data(), static_cast<std::int64_t>(cotangents.size()), cotangents_);
+        copy(gradient_, domain_.charge_gradient(on_device, dipole_cotangent, communicator), 3 * atoms_.n_atoms);
         backend_.wait();
-        for (std::size_t ab = 0; ab < 9; ++ab) virial[ab / 3][ab % 3] = summary.virial[ab];
+        return gradient_;
+    }
+
+    void backward(const System& system, const std::vector<double>& cotangents,
+                  const std::array<double, 3>& dipole_cotangent, Communicator& communicator,
+                  Results& results) override {
+        const double* on_device = copied(cotangents.data(), static_cast<std::int64_t>(cotangents.size()), cotangents_);
+        domain_.backward(on_device, dipole_cotangent, system.atom_virials, communicator);
+        DeviceSummary summary{};
+        copy(results.forces, domain_.results().forces(), 3 * atoms_.n_atoms);
+        copy(results.atom_virials, domain_.results().atom_virials(), system.atom_virials ? 9 * atoms_.n_atoms : 0);
+        backend_.to_host(&summary, domain_.results().summary(), sizeof(summary));
+        backend_.wait();
+        for (std::size_t ab = 0; ab < 9; ++ab) results.virial[ab / 3][ab % 3] = summary.virial[ab];
     }
 
     std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
@@ -121,19 +135,30 @@ public:
                                                            bool deterministic) override {
         return backend_.make_distributed_mesh(parameters, n_channels, options, deterministic);
     }
+    std::unique_ptr<LongRangeSolver> make_isolated_rows(const LongRangeParameters& parameters,
+                                                        int n_channels) override {
+        return std::make_unique<IsolatedRows<Backend>>(backend_, parameters, n_channels);
+    }
 
-    const std::vector<double>& transfer_dipoles() const override { return dipoles_; }
     std::string long_range_description() const override { return step_.description(); }
     std::vector<std::string> take_warnings() override { return step_.take_warnings(); }
 
 private:
     Backend& backend_;
     DeviceStep<Backend>& step_;
+    DomainStep<Backend> domain_;
     StepAtoms atoms_;
     Array<double> positions_, cotangents_, unwrapped_, velocities_, external_positions_, external_charges_;
     Array<std::int32_t> types_;
-    std::vector<double> dipoles_, charged_positions_, charged_charges_;
+    std::vector<double> node_energies_, charges_, dipoles_, gradient_;  // of one of several domains
+    std::vector<double> charged_positions_, charged_charges_;
     std::vector<std::size_t> charged_;  // external charges that are not zero
+
+    /// `n` numbers of the device, or none; without a wait.
+    void copy(std::vector<double>& to, const double* from, std::int64_t n) {
+        to.resize(from != nullptr ? static_cast<std::size_t>(n) : 0);
+        if (!to.empty()) backend_.to_host(to.data(), from, to.size() * sizeof(double));
+    }
 
     /// Device copy of `n` numbers of the host, or null.
     const double* copied(const double* from, std::int64_t n, Array<double>& to) {
@@ -179,14 +204,6 @@ private:
         for (std::size_t n = 0; n < results.external_forces.size(); ++n)
             all[3 * charged_[n / 3] + n % 3] = results.external_forces[n];
         results.external_forces = std::move(all);
-    }
-
-    /// Without a wait.
-    void copy_dipoles() {
-        dipoles_.clear();
-        if (step_.transfer_dipoles() == nullptr || atoms_.n_owned == 0) return;
-        dipoles_.resize(3 * static_cast<std::size_t>(atoms_.n_owned));
-        backend_.to_host(dipoles_.data(), step_.transfer_dipoles(), dipoles_.size() * sizeof(double));
     }
 
     void send(const System& system, std::int64_t n_atoms, bool periodic) {

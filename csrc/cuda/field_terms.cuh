@@ -128,10 +128,10 @@ struct GatherGradients {
     NeighborArrays list;
     EdgeRows rows;
     const double* gradients;  // (n_centres, slots, 3)
-    double* of_atoms;         // (n_centres, 3)
+    double* of_atoms;         // (n_atoms, 3)
 
     LES_DEVICE void operator()(const Block<threads>& block, Shared&) const {
-        each_item(block, list.n_centres, [&](std::int64_t i, int) {
+        each_item(block, list.n_atoms, [&](std::int64_t i, int) {
             double sum[3] = {0.0, 0.0, 0.0};
             each_edge_of(list, rows, i, [&](std::int64_t edge, bool outgoing) {
                 LES_UNROLL

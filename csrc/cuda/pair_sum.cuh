@@ -1,5 +1,5 @@
-// The long-range sum of isolated systems on the device, over all pairs: each thread has an atom and meets all others
-// in tiles that a block shares. The terms are those of csrc/src/isolated_sum.cpp.
+// The long-range sum of isolated systems on the device, over all pairs or those of some of the atoms: each thread has
+// an atom and meets all others in tiles that a block shares. The terms are those of csrc/src/isolated_sum.cpp.
 #pragma once
 
 #include "kspace_filter.cuh"
@@ -30,14 +30,14 @@ struct SumPairs {
         double scratch[block_sum_bytes(n_pair_sums, threads) / sizeof(double)];
     };
     const double *positions, *charges;
-    std::int64_t n_atoms;
+    std::int64_t n_atoms, first_row, n_rows;  // rows are the atoms from the first one on whose pairs are summed
     int n_channels;
     double a;                     // 1 / (sqrt(2) smearing)
     double constant, self;        // coulomb constant; potential of a unit charge at itself, if that is kept
-    double *potentials, *forces;  // (n_atoms, n_channels) and (n_atoms, 3)
+    double *potentials, *forces;  // (n_rows, n_channels) and (n_rows, 3)
     double* totals;               // (blocks, n_pair_sums)
 
-    /// One block for each `threads` atoms.
+    /// One block for each `threads` rows.
     LES_DEVICE void operator()(const Block<threads>& block, Shared& shared) const {
         struct Atom {
             double r[3], q[channels_at_once], potential[channels_at_once], force[3];
@@ -45,10 +45,12 @@ struct SumPairs {
         PerThread<Atom, threads> atoms;
         PerThread<Sums<n_pair_sums>, threads> sums;
         const std::int64_t first = static_cast<std::int64_t>(block.index) * threads;
+        const auto is_row = [&](int thread) { return first + thread < n_rows; };
+        const auto atom_of = [&](int thread) { return is_row(thread) ? first_row + first + thread : n_atoms; };
         block.each([&](int thread) {
             for (int s = 0; s < n_pair_sums; ++s) sums[thread].v[s] = 0.0;
             for (int x = 0; x < 3; ++x) {
-                atoms[thread].r[x] = first + thread < n_atoms ? positions[3 * (first + thread) + x] : 0.0;
+                atoms[thread].r[x] = is_row(thread) ? positions[3 * atom_of(thread) + x] : 0.0;
                 atoms[thread].force[x] = 0.0;
             }
         });
@@ -57,7 +59,7 @@ struct SumPairs {
             block.each([&](int thread) {
                 Atom& own = atoms[thread];
                 for (int c = 0; c < channels_at_once; ++c) {
-                    own.q[c] = charge_of(first + thread, channel, c, count);
+                    own.q[c] = charge_of(atom_of(thread), channel, c, count);
                     own.potential[c] = self * own.q[c];
                 }
             });
@@ -69,8 +71,8 @@ struct SumPairs {
                         shared.tile.q[thread][c] = charge_of(j, channel, c, count);
                 });
                 block.each([&](int thread) {
-                    const std::int64_t i = first + thread;
-                    if (i >= n_atoms) return;
+                    if (!is_row(thread)) return;
+                    const std::int64_t i = atom_of(thread);
                     const int n_others = static_cast<int>(n_atoms - start < threads ? n_atoms - start : threads);
                     for (int other = 0; other < n_others; ++other) {
                         if (start + other != i) add_pair(atoms[thread], shared.tile, other, sums[thread].v);
@@ -79,7 +81,7 @@ struct SumPairs {
             }
             block.each([&](int thread) {
                 const std::int64_t i = first + thread;
-                if (i >= n_atoms) return;
+                if (!is_row(thread)) return;
                 const Atom& own = atoms[thread];
                 for (int c = 0; c < count; ++c) {
                     potentials[i * n_channels + channel + c] = own.potential[c];

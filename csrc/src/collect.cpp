@@ -1,7 +1,6 @@
-// Loops over edges and atoms that end an evaluation; see collect.h.
+// Sums over the terms of an evaluation, and over atoms; see collect.h.
 #include "collect.h"
 
-#include <algorithm>
 #include <array>
 
 namespace les {
@@ -17,7 +16,7 @@ Matrix3 sum(Matrix3 a, const Matrix3& b) {
 
 }  // namespace
 
-void collect_energies_and_charges(const Network& network, const std::vector<double>& latent_charges,
+void collect_energies_and_charges(const DomainNetwork& network, const std::vector<double>& latent_charges,
                                   const LongRangeResult& long_range, const EmbeddingResult& embedding,
                                   const PolarizationResult& polar, Results& results) {
     results.node_energies = network.node_energies();
@@ -36,51 +35,16 @@ void collect_energies_and_charges(const Network& network, const std::vector<doub
     results.born_charges = polar.born_charges;
 }
 
-void collect_forces_and_virial(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                               const LongRangeResult& long_range, const EmbeddingResult& embedding,
-                               const PolarizationResult& polar, Results& results) {
-    results.forces.assign(3 * static_cast<std::size_t>(system.n_all), 0.0);
-    std::copy(long_range.forces.begin(), long_range.forces.end(), results.forces.begin());
-    for (std::size_t n = 0; n < polar.forces.size(); ++n) results.forces[n] += polar.forces[n];
-    for (std::size_t n = 0; n < embedding.forces.size(); ++n) results.forces[n] += embedding.forces[n];
-    Matrix3 virial = long_range.virial;
-    if (system.n_external > 0) virial = sum(virial, embedding.virial);
+void add_forces_and_virial(const LongRangeResult& long_range, const EmbeddingResult& embedding,
+                           const PolarizationResult& polar, Results& results) {
+    for (const auto* forces : {&long_range.forces, &polar.forces, &embedding.forces}) {
+        for (std::size_t n = 0; n < forces->size(); ++n) results.forces[n] += (*forces)[n];
+    }
+    Matrix3 virial = sum(long_range.virial, embedding.virial);
     for (std::size_t n = 0; n < polar.virials.size(); ++n) virial[n % 9 / 3][n % 3] += polar.virials[n];
-    for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
-        // v = r_j - r_i: F_i += dE/dv, F_j -= dE/dv, W -= dE/dv (x) v
-        const double* gradient = edge_gradients.data() + 3 * e;
-        const double* vector = edges.vectors.data() + 3 * e;
-        double* centre = results.forces.data() + 3 * edges.centres[e];
-        double* neighbour = results.forces.data() + 3 * edges.neighbours[e];
-        for (std::size_t a = 0; a < 3; ++a) {
-            centre[a] += gradient[a];
-            neighbour[a] -= gradient[a];
-            for (std::size_t b = 0; b < 3; ++b) virial[a][b] -= gradient[a] * vector[b];
-        }
-    }
     for (std::size_t a = 0; a < 3; ++a) {
-        for (std::size_t b = 0; b < 3; ++b) results.virial[a][b] = 0.5 * (virial[a][b] + virial[b][a]);
+        for (std::size_t b = 0; b < 3; ++b) results.virial[a][b] += 0.5 * (virial[a][b] + virial[b][a]);
     }
-}
-
-void collect_device_results(const std::vector<double>& latent_charges, const LongRangeResult& long_range,
-                            Results& results) {
-    results.short_range_energy = 0.0;
-    for (const double energy : results.node_energies) results.short_range_energy += energy;
-    results.long_range_energy = long_range.energy;
-    results.latent_charges = latent_charges;
-    results.potentials = long_range.potentials;
-    for (std::size_t n = 0; n < long_range.forces.size(); ++n) results.forces[n] += long_range.forces[n];
-    for (std::size_t a = 0; a < 3; ++a) {
-        for (std::size_t b = 0; b < 3; ++b)
-            results.virial[a][b] += 0.5 * (long_range.virial[a][b] + long_range.virial[b][a]);
-    }
-    // what is never on a device
-    results.field_energy = results.embedding_energy = 0.0;
-    results.polarization_current = {};
-    for (auto* rows : {&results.external_potentials, &results.external_forces, &results.atom_virials,
-                       &results.born_charges, &results.field_energies})
-        rows->clear();
 }
 
 namespace {
@@ -104,26 +68,9 @@ void share_long_range_virial(const Matrix3& share_of_domain, Communicator& commu
 
 }  // namespace
 
-void collect_atom_virials(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                          const LongRangeResult& long_range, const EmbeddingResult& embedding,
-                          const PolarizationResult& polar, Communicator& communicator, Results& results) {
-    results.atom_virials.clear();
+void add_atom_virials(const System& system, const LongRangeResult& long_range, const EmbeddingResult& embedding,
+                      const PolarizationResult& polar, Communicator& communicator, Results& results) {
     if (!system.atom_virials) return;
-    results.atom_virials.assign(9 * static_cast<std::size_t>(system.n_all), 0.0);
-    for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
-        // w = -(dE/dv (x) v + v (x) dE/dv) / 2, one half to either end
-        const double* gradient = edge_gradients.data() + 3 * e;
-        const double* vector = edges.vectors.data() + 3 * e;
-        double* centre = results.atom_virials.data() + 9 * edges.centres[e];
-        double* neighbour = results.atom_virials.data() + 9 * edges.neighbours[e];
-        for (std::size_t a = 0; a < 3; ++a) {
-            for (std::size_t b = 0; b < 3; ++b) {
-                const double half = -0.25 * (gradient[a] * vector[b] + gradient[b] * vector[a]);
-                centre[3 * a + b] += half;
-                neighbour[3 * a + b] += half;
-            }
-        }
-    }
     for (std::size_t n = 0; n < polar.virials.size(); ++n) results.atom_virials[n] += polar.virials[n];
     if (results.n_channels > 0)
         share_long_range_virial(sum(long_range.virial, embedding.virial), communicator, results);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "les/communicator.h"
 #include "les/model_file.h"
 
 namespace les {
@@ -46,14 +47,18 @@ public:
     /// While a step is captured, centres are not divided further if memory runs out: that is an error then.
     void set_captured(bool captured);
 
-    /// Evaluates energies and charges; `rows` must stay as they are until behind `backward`.
-    void forward(const NetworkRows& rows);
+    /// Evaluates energies and charges; `rows` must stay as they are until behind `backward`. `domains`, the same in all
+    /// passes: several domains, which exchange the messages between the layers of a network, so that the passes are
+    /// collective; null: one domain.
+    void forward(const NetworkRows& rows, Communicator* domains = nullptr);
     /// Gradient (n_centres, slots, 3) in eV/angstrom of sum(node_energies) + sum(cotangents * latent_charges) +
     /// dipole_cotangent . sum(transfer_dipoles), on the device; `cotangents` is (n_atoms, n_channels), V, on the
     /// device, or null, `dipole_cotangent` is V/angstrom.
-    const double* backward(const double* cotangents, const std::array<double, 3>& dipole_cotangent = {});
+    const double* backward(const double* cotangents, const std::array<double, 3>& dipole_cotangent = {},
+                           Communicator* domains = nullptr);
     /// The same without the energies and before `backward`, as often as wanted; there until the next call of either.
-    const double* charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent);
+    const double* charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent,
+                                  Communicator* domains = nullptr);
 
     /// Where the last `backward` has put its result.
     const double* gradients() const;

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
 #include <utility>
 
 #include "collect.h"
+#include "cpu_domain.h"
 #include "device_domain.h"
 #include "embedding.h"
 #include "engine_options.h"
@@ -23,7 +23,6 @@
 #include "model_state.h"
 #include "one_line_errors.h"
 #include "polarization.h"
-#include "shared_failure.h"
 #include "stage_clock.h"
 
 namespace les {
@@ -31,13 +30,8 @@ namespace les {
 struct Engine::Implementation {
     Metadata metadata;
     TimedCommunicator communicator;
-    NeighborList neighbor_list;
-    std::unique_ptr<Network> network;
-    std::unique_ptr<DeviceDomain> device;                    // none: everything but the network is on the CPU
-    std::function<std::unique_ptr<Network>()> make_network;  // for what the device does not take
-    bool was_on_device = false;                              // the last evaluation
-    SharedFailure failure;                                   // of devices
-    std::vector<double> network_charges;                     // of the device
+    std::unique_ptr<DeviceDomain> device;    // none: everything but the network is on the CPU
+    std::unique_ptr<DomainNetwork> network;  // none: one domain, all of which is on the device
     Charges charges;
     std::unique_ptr<LongRangeSolver> periodic_solver, isolated_solver;
     LongRangeSolver* solver = nullptr;  // the one of the last evaluation
@@ -54,7 +48,6 @@ struct Engine::Implementation {
     Implementation(const ModelFile& file, const EngineOptions& options, std::shared_ptr<Communicator> domains)
         : metadata(file.metadata()),
           communicator(std::move(domains)),
-          neighbor_list(metadata.cutoff, options.skin),
           charges(metadata, neutral_charges(metadata, options)),
           embedding(metadata, long_range_options(metadata, options)),
           polarization(metadata) {
@@ -65,95 +58,76 @@ struct Engine::Implementation {
                 throw Error("`threads` must be at least 1, got " + std::to_string(*options.threads));
             at::set_num_threads(*options.threads);
         }
-        const bool by_layers = metadata.layer_entry && communicator.has_ghosts();
-        const double memory = graph_memory_of(options);
-        make_network = [=, this, has_state = metadata.has_state()] {
-            if (options.deterministic && options.device != "cpu") warnings.emplace_back(warning_of_deterministic);
-            auto made = std::make_unique<Network>(file, options.device, memory, by_layers);
-            if (has_state) made->set_state(state[0], state[1]);
-            return made;
-        };
+        const double graph_memory = graph_memory_of(options);
         // GPUs have no direct sum of periodic systems
         if (options.device.rfind("cuda", 0) == 0 && has_device_engine() && options.long_range.solver != "direct") {
             device = make_device_domain(file, options);
             if (options.graph_memory != EngineOptions{}.graph_memory)
                 warnings.emplace_back("graph_memory has no effect on a GPU, where the free memory is the limit");
-        } else {
-            network = make_network();
-            make_network = nullptr;  // it holds the file
         }
+        if (device && communicator.size() == 1) return;
+        make_network(file, options, graph_memory, state);
         if (metadata.long_range) {
-            LongRangeOptions periodic = long_range_options(metadata, options);
-            if (device) periodic.solver = "mesh";  // that of the device, also in evaluations that are not for it
-            periodic_solver = device && communicator.size() > 1
-                                  ? device->make_distributed_mesh(*metadata.long_range, metadata.n_channels, periodic,
-                                                                  options.deterministic)
-                                  : make_periodic_solver(*metadata.long_range, metadata.n_channels, periodic);
-            isolated_solver = make_isolated_solver(*metadata.long_range, metadata.n_channels);
+            make_solvers(long_range_options(metadata, options), options.deterministic);
         } else if (sets_more_than_solver(options.long_range)) {
             warnings.emplace_back(options_without_long_range);
+        }
+    }
+
+    void make_network(const ModelFile& file, const EngineOptions& options, double graph_memory,
+                      const std::array<double, 2>& state) {
+        const bool by_layers = metadata.layer_entry && communicator.has_ghosts();
+        if (device && (metadata.n_layers == 1 || by_layers)) {
+            network = std::make_unique<SharedDomain>(*device);
+            return;
+        }
+        if (options.deterministic && options.device != "cpu") warnings.emplace_back(warning_of_deterministic);
+        Network on_domain(file, options.device, graph_memory, by_layers);
+        if (metadata.has_state()) on_domain.set_state(state[0], state[1]);
+        network = std::make_unique<CpuDomain>(NeighborList(metadata.cutoff, options.skin), std::move(on_domain));
+    }
+
+    void make_solvers(LongRangeOptions periodic, bool deterministic) {
+        const LongRangeParameters& parameters = *metadata.long_range;
+        if (device) {
+            periodic.solver = "mesh";
+            periodic_solver = device->make_distributed_mesh(parameters, metadata.n_channels, periodic, deterministic);
+            isolated_solver = device->make_isolated_rows(parameters, metadata.n_channels);
+        } else {
+            periodic_solver = make_periodic_solver(parameters, metadata.n_channels, periodic);
+            isolated_solver = make_isolated_solver(parameters, metadata.n_channels);
         }
     }
 
     void compute(const System& system, const EdgeList* host_edges) {
         StageClock clock(communicator);
         check(system, host_edges != nullptr);
-        was_on_device = is_for_device(system);
-        if (was_on_device) return compute_on_device(system, clock);
-        if (!network) network = make_network();
-        const Edges& edges =
-            host_edges != nullptr ? neighbor_list.accept(system, *host_edges) : neighbor_list.build(system);
+        if (!network) return compute_on_device(system, clock);
+        network->find_edges(system, host_edges);
         clock.end_of(times.neighbours);
-        network->forward(system, edges, communicator);
+        network->forward(system, communicator);
         clock.end_of(times.network_forward);
         const std::vector<double>& latent_charges = charges.collect(system, network->latent_charges(), communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
         const EmbeddingResult& embedded = embedding.compute(system, latent_charges, communicator);
         clock.end_of(times.long_range);
-        const PolarizationResult& polar =
-            polarization.compute(system, edges, latent_charges, *network, charges, communicator);
+        const PolarizationResult& polar = polarization.compute(system, latent_charges, *network, charges, communicator);
         warn_of_field(system);
         const std::vector<double>& potentials = sum_of(long_range.potentials, embedded.potentials, polar.potentials);
         const std::vector<double>& cotangents = charges.cotangents(system, potentials, communicator);
-        const std::vector<double>& edge_gradients = network->backward(cotangents, polar.dipole_cotangent, communicator);
+        network->backward(system, cotangents, polar.dipole_cotangent, communicator, results);
         clock.end_of(times.network_backward);
         collect_energies_and_charges(*network, latent_charges, long_range, embedded, polar, results);
-        collect_forces_and_virial(system, edges, edge_gradients, long_range, embedded, polar, results);
-        collect_atom_virials(system, edges, edge_gradients, long_range, embedded, polar, communicator, results);
+        add_forces_and_virial(long_range, embedded, polar, results);
+        add_atom_virials(system, long_range, embedded, polar, communicator, results);
         check_finite(results);
     }
 
-    /// The rest, on several domains alone, is for the CPU with the network on the GPU. The same for all domains.
-    bool is_for_device(const System& system) const {
-        const bool plain = system.field == std::array<double, 3>{} && system.n_external == 0 && !system.atom_virials &&
-                           !system.polarization_current && !system.born_charges;
-        return device && (communicator.size() == 1 || (plain && metadata.n_layers == 1));
-    }
-
-    /// One domain: everything. Several: the domains exchange charges, and the mesh is divided among their devices.
+    /// With one domain everything is on the device.
     void compute_on_device(const System& system, StageClock& clock) {
-        if (communicator.size() == 1) {
-            device->compute(system, results);
-            clock.end_of(times.network_forward);
-        } else {
-            on_all_domains([&] { device->forward(system, results.node_energies, network_charges); });
-            clock.end_of(times.network_forward);
-            const std::vector<double>& latent_charges = charges.collect(system, network_charges, communicator);
-            const LongRangeResult& long_range = compute_long_range(system, latent_charges);
-            clock.end_of(times.long_range);
-            const std::vector<double>& cotangents = charges.cotangents(system, long_range.potentials, communicator);
-            on_all_domains([&] { device->backward(cotangents, results.forces, results.virial); });
-            clock.end_of(times.network_backward);
-            collect_device_results(latent_charges, long_range, results);
-            results.polarization = polarization.moments(system, results.latent_charges, device->transfer_dipoles());
-        }
+        device->compute(system, results);
+        clock.end_of(times.network_forward);
         check_finite(results);
-    }
-
-    /// What fails on one of several domains with devices is thrown on all, so that none waits for another for ever.
-    void on_all_domains(const std::function<void()>& step) {
-        failure.attempt([&] { with_one_line_errors(step); });
-        failure.check(communicator);
     }
 
     void check(const System& system, bool has_host_edges) const {
@@ -254,8 +228,7 @@ void Engine::reset_stage_times() {
 }
 
 std::string Engine::long_range_description() const {
-    if (implementation_->device && implementation_->was_on_device && implementation_->communicator.size() == 1)
-        return implementation_->device->long_range_description();
+    if (!implementation_->network) return implementation_->device->long_range_description();
     if (implementation_->solver == nullptr) return "none";
     const std::string embedding = implementation_->embedding.description();
     return implementation_->solver->description() + (embedding.empty() ? "" : "; external charges: " + embedding);

@@ -66,10 +66,7 @@ private:
                     const double* other = all.data() + j * width;
                     const double d[3] = {own[0] - other[0], own[1] - other[1], own[2] - other[2]};
                     const double r = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
-                    if (r < 1e-6)
-                        throw Error(
-                            "atoms must not coincide, got two at the same place in the long-range sum; check the "
-                            "structure");
+                    if (r < 1e-6) throw Error(coincident_in_sum);
                     const auto [f, f_prime] = smeared_pair(r, a);
                     double qq = 0.0;
                     for (std::size_t channel = 0; channel < channels_; ++channel) {

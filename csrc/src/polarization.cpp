@@ -26,9 +26,9 @@ Polarization::Polarization(const Metadata& metadata)
       scale_(metadata.atomic_charge_scale),
       element_charges_(metadata.element_charges) {}
 
-const PolarizationResult& Polarization::compute(const System& system, const Edges& edges,
-                                                const std::vector<double>& charges, Network& network,
-                                                Charges& charge_exchange, Communicator& communicator) {
+const PolarizationResult& Polarization::compute(const System& system, const std::vector<double>& charges,
+                                                DomainNetwork& network, Charges& charge_exchange,
+                                                Communicator& communicator) {
     result_.polarization = result_.current = result_.dipole_cotangent = {};
     result_.field_energy = 0.0;
     for (auto* rows :
@@ -48,22 +48,13 @@ const PolarizationResult& Polarization::compute(const System& system, const Edge
     if (is_defined(system)) {
         add_moments(system, network.transfer_dipoles());
         if (has_field) add_field(system, network.transfer_dipoles());
-        if (wants_response) add_exact_response(system, edges, network, charge_exchange, communicator);
+        if (wants_response) add_exact_response(system, network, charge_exchange, communicator);
     } else if (has_field || wants_response) {
-        add_periodic_response(system, edges, network, charge_exchange, communicator, wants_response);
+        add_periodic_response(system, network, charge_exchange, communicator, wants_response);
     }
     if (system.polarization_current) add_current(system);
     if (!system.born_charges) result_.born_charges.clear();
     return result_;
-}
-
-std::array<double, 3> Polarization::moments(const System& system, const std::vector<double>& charges,
-                                            const std::vector<double>& transfer_dipoles) {
-    result_.polarization = {};
-    if (channels_ == 0 || !is_defined(system)) return result_.polarization;
-    set_fixed_charges(system, charges);
-    add_moments(system, transfer_dipoles);
-    return result_.polarization;
 }
 
 /// Charges that move with their atoms: the constant ones of charge transfers, else those of this moment.
@@ -123,8 +114,8 @@ void Polarization::add_field(const System& system, const std::vector<double>& tr
 }
 
 /// Z*_{i,a,b} = q_i delta_ab + d(sum_j D_ja)/dr_ib, or + sum_j r_ja dq_j/dr_ib.
-void Polarization::add_exact_response(const System& system, const Edges& edges, Network& network,
-                                      Charges& charge_exchange, Communicator& communicator) {
+void Polarization::add_exact_response(const System& system, DomainNetwork& network, Charges& charge_exchange,
+                                      Communicator& communicator) {
     const auto n_local = static_cast<std::size_t>(system.n_local);
     result_.born_charges.assign(9 * n_local, 0.0);
     const double* r = moments_from(system);
@@ -132,13 +123,13 @@ void Polarization::add_exact_response(const System& system, const Edges& edges, 
         std::array<double, 3> dipole_cotangent{};
         if (flux_) {
             dipole_cotangent[a] = scale_;
-            gather(system, edges, network.charge_gradient({}, dipole_cotangent, communicator), communicator, gradient_);
+            find_gradient(network, {}, dipole_cotangent, communicator, gradient_);
         } else {
             rows_.resize(n_local * channels_);
             for (std::size_t i = 0; i < n_local; ++i)
                 std::fill_n(rows_.data() + i * channels_, channels_, scale_ * r[3 * i + a]);
             const auto& cotangents = charge_exchange.cotangents(system, rows_, communicator);
-            gather(system, edges, network.charge_gradient(cotangents, {}, communicator), communicator, gradient_);
+            find_gradient(network, cotangents, {}, communicator, gradient_);
         }
         for (std::size_t i = 0; i < n_local; ++i) {
             for (std::size_t b = 0; b < 3; ++b)
@@ -150,8 +141,8 @@ void Polarization::add_exact_response(const System& system, const Edges& edges, 
 /// Along each fractional direction t_ib = [cos(u_i) d/dr_ib sum_j q_j sin(u_j) - sin(u_i) d/dr_ib sum_j q_j cos(u_j)] /
 /// 2 pi + q_i ds_i/dr_ib, u = 2 pi s, derivatives of q_j alone; Z*_{i,a,b} = sum t_ib (lattice vector)_a. Forces E .
 /// Z*.
-void Polarization::add_periodic_response(const System& system, const Edges& edges, Network& network,
-                                         Charges& charge_exchange, Communicator& communicator, bool all_directions) {
+void Polarization::add_periodic_response(const System& system, DomainNetwork& network, Charges& charge_exchange,
+                                         Communicator& communicator, bool all_directions) {
     const auto n_local = static_cast<std::size_t>(system.n_local);
     const Matrix3 reciprocal = reciprocal_of(system.cell);
     const bool has_field = system.field != std::array<double, 3>{};
@@ -169,8 +160,7 @@ void Polarization::add_periodic_response(const System& system, const Edges& edge
         }
         for (const bool sine : {true, false}) {
             const auto& cotangents = charge_exchange.cotangents(system, sine ? sine_ : cosine_, communicator);
-            gather(system, edges, network.charge_gradient(cotangents, {}, communicator), communicator,
-                   sine ? gradient_ : of_cosine_);
+            find_gradient(network, cotangents, {}, communicator, sine ? gradient_ : of_cosine_);
         }
         for (std::size_t i = 0; i < n_local; ++i) {
             const double s = sine_[i * channels_], c = cosine_[i * channels_];
@@ -196,17 +186,11 @@ void Polarization::add_current(const System& system) {
     }
 }
 
-/// Gradients (n_local, 3) with respect to positions of owned atoms from those of edges; v = r_j - r_i.
-void Polarization::gather(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                          Communicator& communicator, std::vector<double>& rows) const {
-    rows.assign(3 * static_cast<std::size_t>(system.n_all), 0.0);
-    for (std::size_t e = 0; e < static_cast<std::size_t>(edges.n_edges); ++e) {
-        const auto i = static_cast<std::size_t>(edges.centres[e]), j = static_cast<std::size_t>(edges.neighbours[e]);
-        for (std::size_t a = 0; a < 3; ++a) {
-            rows[3 * i + a] -= edge_gradients[3 * e + a];
-            rows[3 * j + a] += edge_gradients[3 * e + a];
-        }
-    }
+/// Rows of owned atoms (n_local, 3), to which those of their ghosts were added.
+void Polarization::find_gradient(DomainNetwork& network, const std::vector<double>& cotangents,
+                                 const std::array<double, 3>& dipole_cotangent, Communicator& communicator,
+                                 std::vector<double>& rows) {
+    rows = network.charge_gradient(cotangents, dipole_cotangent, communicator);
     communicator.ghosts_to_owners(rows.data(), 3);
 }
 

@@ -5,11 +5,10 @@
 #include <array>
 #include <vector>
 
+#include "domain_network.h"
 #include "les/charges.h"
 #include "les/communicator.h"
 #include "les/model_file.h"
-#include "les/neighbor_list.h"
-#include "les/network.h"
 #include "les/system.h"
 
 namespace les {
@@ -32,12 +31,8 @@ public:
 
     /// Between the forward and the backward pass of `network`. Collective. Further passes through the network are made
     /// only for what is wanted: three (or six, where the polarization is not defined) for Born charges and current.
-    const PolarizationResult& compute(const System& system, const Edges& edges, const std::vector<double>& charges,
-                                      Network& network, Charges& charge_exchange, Communicator& communicator);
-
-    /// The polarization alone, where it is defined, else 0. `transfer_dipoles` as of Network.
-    std::array<double, 3> moments(const System& system, const std::vector<double>& charges,
-                                  const std::vector<double>& transfer_dipoles);
+    const PolarizationResult& compute(const System& system, const std::vector<double>& charges, DomainNetwork& network,
+                                      Charges& charge_exchange, Communicator& communicator);
 
     /// Whether the polarization of `system` is defined, so that a field has an energy.
     bool is_defined(const System& system) const { return flux_ || !system.periodic; }
@@ -46,13 +41,14 @@ private:
     void set_fixed_charges(const System& system, const std::vector<double>& charges);
     void add_moments(const System& system, const std::vector<double>& transfer_dipoles);
     void add_field(const System& system, const std::vector<double>& transfer_dipoles);
-    void add_exact_response(const System& system, const Edges& edges, Network& network, Charges& charge_exchange,
+    void add_exact_response(const System& system, DomainNetwork& network, Charges& charge_exchange,
                             Communicator& communicator);
-    void add_periodic_response(const System& system, const Edges& edges, Network& network, Charges& charge_exchange,
+    void add_periodic_response(const System& system, DomainNetwork& network, Charges& charge_exchange,
                                Communicator& communicator, bool all_directions);
     void add_current(const System& system);
-    void gather(const System& system, const Edges& edges, const std::vector<double>& edge_gradients,
-                Communicator& communicator, std::vector<double>& rows) const;
+    static void find_gradient(DomainNetwork& network, const std::vector<double>& cotangents,
+                              const std::array<double, 3>& dipole_cotangent, Communicator& communicator,
+                              std::vector<double>& rows);
 
     bool flux_;
     std::size_t channels_;

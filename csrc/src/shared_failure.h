@@ -2,6 +2,7 @@
 // for ever, and then all of them throw the same sentence.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <new>
 #include <string>
@@ -13,14 +14,22 @@
 
 namespace les {
 
+/// What is thrown on all domains.
+class SharedError final : public Error {
+public:
+    using Error::Error;
+};
+
 class SharedFailure {
 public:
-    /// Runs `step`, unless one before it failed; keeps the first line of what it throws.
+    /// Runs `step`, unless one before it failed; keeps the first line of what it throws, unless all throw that.
     template <class Step>
     void attempt(const Step& step) {
         if (happened()) return;
         try {
             step();
+        } catch (const SharedError&) {
+            throw;
         } catch (const std::bad_alloc&) {
             text_ = "out of memory in the evaluation; use more MPI ranks or fewer atoms";
         } catch (const std::exception& exception) {
@@ -48,11 +57,46 @@ public:
             if (letter == 0.0) break;
             text.push_back(static_cast<char>(letter));
         }
-        throw Error(text);
+        throw SharedError(text);
     }
 
 private:
     std::string text_;
+};
+
+/// For steps that exchange rows of ghosts: before each exchange it is known whether all domains have come so far.
+class CheckedCommunicator final : public Communicator {
+public:
+    CheckedCommunicator(Communicator& domains, SharedFailure& failure) : domains_(domains), failure_(failure) {}
+
+    int rank() const override { return domains_.rank(); }
+    int size() const override { return domains_.size(); }
+    bool has_ghosts() const override { return domains_.has_ghosts(); }
+    void allreduce_sum(double* values, std::int64_t count) override {
+        failure_.check(domains_);
+        domains_.allreduce_sum(values, count);
+    }
+    std::vector<double> allgather(const std::vector<double>& values) override {
+        failure_.check(domains_);
+        return domains_.allgather(values);
+    }
+    void exchange(const void* sent, const std::vector<std::int64_t>& sent_bytes, void* received,
+                  const std::vector<std::int64_t>& received_bytes) override {
+        failure_.check(domains_);
+        domains_.exchange(sent, sent_bytes, received, received_bytes);
+    }
+    void ghosts_to_owners(double* rows, int width) override {
+        failure_.check(domains_);
+        domains_.ghosts_to_owners(rows, width);
+    }
+    void owners_to_ghosts(double* rows, int width) override {
+        failure_.check(domains_);
+        domains_.owners_to_ghosts(rows, width);
+    }
+
+private:
+    Communicator& domains_;
+    SharedFailure& failure_;
 };
 
 }  // namespace les

@@ -10,6 +10,9 @@ struct SmearedPair {
     double f, f_prime;
 };
 
+inline constexpr const char* coincident_in_sum =
+    "atoms must not coincide, got two at the same place in the long-range sum; check the structure";
+
 inline SmearedPair smeared_pair(double r, double a) {
     constexpr double pi = 3.14159265358979323846;
     const double f = std::erf(a * r) / r;

@@ -20,10 +20,10 @@ TOLERANCE = 1e-5
 
 def compare(host: str, got: np.ndarray, expected: np.ndarray) -> None:
     error = float(np.abs(got - expected).max() / np.abs(expected).max())
-    print(f"{host}: forces differ by {error:.1e} of the largest")
+    print(f"{host}: differs by {error:.1e} of the largest")
     if not error < TOLERANCE:
         sys.exit(
-            f"check_hosts: error: {host} with device cuda gives other forces, {error:.1e} is more than {TOLERANCE}"
+            f"check_hosts: error: {host} with device cuda gives other numbers, {error:.1e} is more than {TOLERANCE}"
         )
 
 
@@ -41,35 +41,84 @@ def forces_of_ase(
     return forces
 
 
-def forces_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks: int) -> np.ndarray:
-    """On the GPU that all ranks share; on several, the log must say that the mesh was divided."""
+def run_lammps(folder: Path, atoms: ase.Atoms, script: str, ranks: int) -> str:
+    """Output of `script` for `atoms`; ends the program if LAMMPS fails."""
     ase.io.lammpsdata.write_lammps_data(
         folder / "atoms.data", atoms, specorder=["H", "O"], masses=True, atom_style="atomic"
     )
-    script = f"""units metal
-atom_style atomic
-read_data atoms.data
-pair_style les device cuda:0 solver mesh accuracy 1e-6
+    boundary = "p p p" if atoms.pbc.all() else "f f f"
+    start = f"units metal\natom_style atomic\nboundary {boundary}\nread_data atoms.data\n"
+    (folder / "in.lammps").write_text(start + script)
+    launcher = [str(Path(sys.executable).parent / "mpiexec"), "-n", str(ranks)] if ranks > 1 else []
+    result = subprocess.run(
+        [*launcher, lmp_program(), "-in", "in.lammps", "-log", "none"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if result.returncode != 0:
+        sys.exit(f"check_hosts: error: LAMMPS on {ranks} ranks failed: " + (result.stdout + result.stderr)[-2000:])
+    return result.stdout
+
+
+def columns_of(path: Path) -> np.ndarray:
+    """What a dump of one frame has of each atom (n_atoms, columns), without its number."""
+    return np.array([[float(word) for word in line.split()[1:]] for line in path.read_text().splitlines()[9:]])
+
+
+def check_divided(output: str, ranks: int) -> None:
+    if ranks > 1 and not ("on the GPU" in output and f"divided among {ranks} domains" in output):
+        sys.exit(f"check_hosts: error: the long-range sum of {ranks} ranks was not on the GPU")
+
+
+def forces_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks: int) -> np.ndarray:
+    """On the GPU that all ranks share; on several, the log must say that the mesh was divided."""
+    script = f"""pair_style les device cuda:0 solver mesh accuracy 1e-6
 pair_coeff * * {model} H O
 dump 1 all custom 1 forces.txt id fx fy fz
 dump_modify 1 sort id format float %20.15g
 run 0
 """
-    (folder / "in.lammps").write_text(script)
-    lmp = lmp_program()
-    launcher = [str(Path(sys.executable).parent / "mpiexec"), "-n", str(ranks)] if ranks > 1 else []
-    result = subprocess.run(
-        [*launcher, lmp, "-in", "in.lammps", "-log", "none"], cwd=folder, capture_output=True, text=True, timeout=600
-    )
-    if result.returncode != 0:
-        sys.exit(
-            f"check_hosts: error: LAMMPS on {ranks} ranks with device cuda failed: "
-            + (result.stdout + result.stderr)[-2000:]
-        )
-    if ranks > 1 and f"divided among {ranks} domains" not in result.stdout:
-        sys.exit(f"check_hosts: error: the mesh of {ranks} ranks was not on the GPU")
-    lines = (folder / "forces.txt").read_text().splitlines()[9:]
-    return np.array([[float(word) for word in line.split()[1:4]] for line in lines])
+    check_divided(run_lammps(folder, atoms, script, ranks), ranks)
+    return columns_of(folder / "forces.txt")
+
+
+def responses_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks: int, device: str) -> dict[str, np.ndarray]:
+    """What an electric field does, and what else of an atom can be asked for."""
+    values = " ".join(f"$(c_les[{i}]:%.16g)" for i in range(1, 7))
+    script = f"""pair_style les device {device} solver mesh accuracy 1e-6 field 0.05 -0.03 0.1 current yes
+pair_coeff * * {model} H O
+velocity all create 300 4928 loop geom
+fix born all pair 1 les born_charges 1
+compute stress all stress/atom NULL pair
+compute les all pair les
+thermo_style custom step pe c_les[1]
+dump 1 all custom 1 stress.txt id c_stress[*]
+dump_modify 1 sort id format float %20.15g
+run 0
+write_dump all custom responses.txt id fx fy fz f_born[*] modify sort id format float %20.15g
+print 'values: {values}'
+"""
+    output = run_lammps(folder, atoms, script, ranks)
+    if device != "cpu":
+        check_divided(output, ranks)
+    line = next(line for line in output.splitlines() if line.startswith("values: "))
+    of_atoms, of_all = columns_of(folder / "responses.txt"), np.array(line.split()[1:], dtype=float)
+    return {
+        "forces in a field": of_atoms[:, :3],
+        "Born effective charges": of_atoms[:, 3:],
+        "virials of the atoms": columns_of(folder / "stress.txt"),
+        "energies": of_all[:3],
+        "current": of_all[3:],
+    }
+
+
+def check_responses_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks: int) -> None:
+    got = responses_of_lammps(folder, model, atoms, ranks, "cuda")
+    expected = responses_of_lammps(folder, model, atoms, 1, "cpu")
+    for name, values in expected.items():
+        compare(f"LAMMPS on {ranks} ranks, {name}", got[name], values)
 
 
 def forces_of_openmm(
@@ -123,6 +172,8 @@ def main() -> None:
     compare("ASE in a field", forces_of_ase(check.model, check.atoms, "cuda", field), in_field)
     for ranks in (1, 2, 3, 4):
         compare(f"LAMMPS on {ranks} ranks", forces_of_lammps(folder, check.model, check.atoms, ranks), expected)
+    for ranks in (1, 3):
+        check_responses_of_lammps(folder, check.model, check.atoms, ranks)
     compare("OpenMM", forces_of_openmm(check.model, check.atoms.copy(), "Reference"), expected)
     check_openmm_on_the_device(check.model, check.atoms)
     shutil.rmtree(folder)

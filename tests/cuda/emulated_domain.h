@@ -14,22 +14,33 @@ public:
     EmulatedDomain(const ModelFile& file, const EngineOptions& options)
         : network_(file, "cpu", nullptr, {}),
           step_(backend_, file.metadata(), options, network_),
-          arrays_(backend_, step_) {
+          arrays_(backend_, file.metadata(), options, network_, step_) {
         device_of_thread = &backend_;
     }
     void compute(const System& system, Results& results) override { arrays_.compute(system, results); }
-    void forward(const System& system, std::vector<double>& energies, std::vector<double>& charges) override {
-        arrays_.forward(system, energies, charges);
+    void forward(const System& system, Communicator& communicator) override { arrays_.forward(system, communicator); }
+    const std::vector<double>& node_energies() const override { return arrays_.node_energies(); }
+    const std::vector<double>& latent_charges() const override { return arrays_.latent_charges(); }
+    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    const std::vector<double>& charge_gradient(const std::vector<double>& cotangents,
+                                               const std::array<double, 3>& dipole_cotangent,
+                                               Communicator& communicator) override {
+        return arrays_.charge_gradient(cotangents, dipole_cotangent, communicator);
     }
-    void backward(const std::vector<double>& cotangents, std::vector<double>& forces, Matrix3& virial) override {
-        arrays_.backward(cotangents, forces, virial);
+    void backward(const System& system, const std::vector<double>& cotangents,
+                  const std::array<double, 3>& dipole_cotangent, Communicator& communicator,
+                  Results& results) override {
+        arrays_.backward(system, cotangents, dipole_cotangent, communicator, results);
     }
     std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
                                                            const LongRangeOptions& options,
                                                            bool deterministic) override {
         return arrays_.make_distributed_mesh(parameters, n_channels, options, deterministic);
     }
-    const std::vector<double>& transfer_dipoles() const override { return arrays_.transfer_dipoles(); }
+    std::unique_ptr<LongRangeSolver> make_isolated_rows(const LongRangeParameters& parameters,
+                                                        int n_channels) override {
+        return arrays_.make_isolated_rows(parameters, n_channels);
+    }
     std::string long_range_description() const override { return arrays_.long_range_description(); }
     std::vector<std::string> take_warnings() override { return arrays_.take_warnings(); }
 

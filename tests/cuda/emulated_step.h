@@ -21,7 +21,7 @@ struct Device {
     Device(const les::ModelFile& file, const les::EngineOptions& options, std::int64_t most_centres = 0)
         : network(file, "cpu", nullptr, {options.deterministic, 0.6, most_centres}),
           step(backend, file.metadata(), options, network),
-          arrays(backend, step) {}
+          arrays(backend, file.metadata(), options, network, step) {}
 
     const les::Results& compute(const les::System& system) {
         arrays.compute(system, results);

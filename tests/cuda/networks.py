@@ -1,4 +1,5 @@
-"""Models with the network of this package, random weights: of one and two layers, with charge transfers, short-range.
+"""Models with the network of this package, random weights: of one and two layers, with charge transfers, short-range;
+"whole_..." is without an entry `layer`.
 
 python tests/cuda/networks.py FOLDER writes them for H and O in both precisions, for the programs that check the device.
 """
@@ -15,7 +16,9 @@ from les_md.settings import LongRangeSettings, ModelSettings
 NETWORKS = {
     "one_layer": (1, LongRangeSettings(neutrality=True)),
     "two_layers": (2, LongRangeSettings(n_channels=2)),
+    "whole_two_layers": (2, LongRangeSettings()),
     "transfers": (1, LongRangeSettings(charge_flux=True)),
+    "two_layers_transfers": (2, LongRangeSettings(charge_flux=True)),
     "short_range": (1, None),
 }
 
@@ -28,7 +31,9 @@ def write_networks(folder: Path, symbols: list[str]) -> None:
                 n_layers=n_layers, dtype=dtype, long_range=long_range,
             )  # fmt: skip
             torch.manual_seed(3)
-            write_model_file(LESModel(settings).eval(), folder / f"{name}_{dtype}.les.pt", {}, None, None)
+            model = LESModel(settings).eval()
+            model.backbone.has_layer_entry &= not name.startswith("whole_")
+            write_model_file(model, folder / f"{name}_{dtype}.les.pt", {}, None, None)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from check_hosts import forces_of_lammps
+from check_hosts import forces_of_lammps, responses_of_lammps
 from networks import write_networks
 from reference_cases import CASES, FIELD_CASES, HERE, load_case, write_case_model
 
@@ -49,12 +49,24 @@ def test_bodies_of_the_kernels(tmp_path, monkeypatch):
 
 
 def check_lammps_on_emulated_gpus(library, folder, monkeypatch):
-    """`device cuda` on three ranks, each with an emulated GPU: the mesh is divided by LAMMPS's own MPI."""
+    """`device cuda` on three ranks, each with an emulated GPU: the mesh is divided by LAMMPS's own MPI, messages and
+    responses go through its ghosts."""
     check = make_check(folder)
     monkeypatch.setenv("LD_PRELOAD", str(library))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     forces = forces_of_lammps(folder, check.model, check.atoms, 3)
     np.testing.assert_allclose(forces, check.forces, atol=1e-5 * np.abs(check.forces).max())
+    isolated = check.atoms.copy()
+    isolated.pbc = False
+    isolated.center(vacuum=5.0)
+    for name, atoms in (("two_layers", check.atoms), ("two_layers_transfers", isolated)):
+        model = folder / f"{name}_float64.les.pt"
+        got = responses_of_lammps(folder, model, atoms, 3, "cuda")
+        expected = responses_of_lammps(folder, model, atoms, 1, "cpu")
+        for quantity, values in expected.items():
+            np.testing.assert_allclose(
+                got[quantity], values, rtol=0, atol=1e-9 * np.abs(values).max(), err_msg=quantity
+            )
 
 
 def check_refused(result, text):

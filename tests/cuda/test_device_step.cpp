@@ -163,10 +163,9 @@ void check_ghosts(const Files& files, const std::string& name) {
     example.system.types = example.types.data();
     example.system.n_all = static_cast<std::int64_t>(example.types.size());
     Device device(file, mesh_options());
-    les::Results got;
-    std::vector<double> charges;
-    device.arrays.forward(example.system, got.node_energies, charges);
-    check_all(got.node_energies, expected.node_energies, 1e-10, name + " with ghosts, energies");
+    device.arrays.forward(example.system, images);
+    check_all(device.arrays.node_energies(), expected.node_energies, 1e-10, name + " with ghosts, energies");
+    std::vector<double> charges = device.arrays.latent_charges();
     images.ghosts_to_owners(charges.data(), expected.n_channels);
     std::vector<double> cotangents(charges.size());
     // any cotangents do: those of the energies and of q . phi with the potentials of the whole
@@ -176,8 +175,8 @@ void check_ghosts(const Files& files, const std::string& name) {
         charges.resize(expected.latent_charges.size());
         check_all(charges, expected.latent_charges, 1e-10, name + " with ghosts, charges");
     }
-    les::Matrix3 virial{};
-    device.arrays.backward(cotangents, got.forces, virial);
+    les::Results got;
+    device.arrays.backward(example.system, cotangents, {}, images, got);
     images.ghosts_to_owners(got.forces.data(), 3);
     // the long-range part at fixed charges is the solver's
     const auto solver =
