@@ -135,6 +135,11 @@ constexpr Keyword keywords[] = {
          options.engine.deterministic = values[0] == "yes";
          return values[0] == "yes" || values[0] == "no";
      }},
+    {"graphs", 1, "auto, on or off",
+     [](Options& options, const Values& values) {
+         options.engine.graphs = values[0];
+         return values[0] == "auto" || values[0] == "on" || values[0] == "off";
+     }},
     {"field", 3, "three numbers in V/angstrom, each of which may be v_name of an equal-style variable",
      [](Options& options, const Values& values) {
          options.field = values;

@@ -176,19 +176,19 @@ PYBIND11_MODULE(_core, module) {
                          const std::string& solver, double accuracy, const std::string& window,
                          std::optional<int> interpolation_nodes, std::optional<double> mesh_spacing,
                          std::optional<std::array<int, 3>> mesh, const std::optional<std::string>& mesh_dtype,
-                         bool freeze_k_set, std::optional<double> spin, bool deterministic) {
+                         bool freeze_k_set, std::optional<double> spin, bool deterministic, const std::string& graphs) {
                  const les::LongRangeOptions long_range{
                      solver,      accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype.value_or(""),
                      freeze_k_set};
                  return les::Engine(file, les::EngineOptions{device, threads, total_charge, graph_memory, skin,
-                                                             long_range, spin, deterministic});
+                                                             long_range, spin, deterministic, graphs});
              }),
              py::arg("file"), py::arg("device") = "cpu", py::arg("threads") = py::none(),
              py::arg("total_charge") = py::none(), py::arg("skin") = 0.5, py::kw_only(), py::arg("graph_memory") = 2.0,
              py::arg("solver") = "auto", py::arg("accuracy") = 1e-4, py::arg("window") = "kaiser_bessel",
              py::arg("interpolation_nodes") = py::none(), py::arg("mesh_spacing") = py::none(),
              py::arg("mesh") = py::none(), py::arg("mesh_dtype") = py::none(), py::arg("freeze_k_set") = false,
-             py::arg("spin") = py::none(), py::arg("deterministic") = false)
+             py::arg("spin") = py::none(), py::arg("deterministic") = false, py::arg("graphs") = "auto")
         .def("compute", &compute)
         .def("compute_with_edges", &compute_with_edges)
         .def_property_readonly("long_range_description", &les::Engine::long_range_description)

@@ -67,7 +67,11 @@ public:
         } while (!search_.finish());
         if (!launched) {
             after_forward(atoms, request);
-            if (plain && graph_.is_due(key_of(atoms, request), n_owned_)) capture(atoms, request);
+            if (!plain) {
+                go_without_graph("more than energy, forces and polarization is asked for, or a field acts");
+            } else if (graph_.is_due(key_of(atoms, request), n_owned_)) {
+                capture(atoms, request);
+            }
         } else if (!graph_.is_checked()) {
             check_graph(atoms, request);
         }
@@ -209,11 +213,16 @@ private:
     }
 
     void capture(const StepAtoms& atoms, const StepRequest& request) {
-        if (network_.n_blocks() != 1 || long_range_.generation() < 0) return;
+        if (network_.n_blocks() != 1) return go_without_graph("the network runs in blocks of atoms");
+        if (long_range_.generation() < 0) return;
         network_.set_captured(true);
         const auto failure = graph_.capture([&] { evaluate(atoms, request); });
         network_.set_captured(false);
         if (failure) warnings_.push_back(*failure);
+    }
+
+    void go_without_graph(const std::string& reason) {
+        if (auto line = graph_.go_without(reason)) warnings_.push_back(std::move(*line));
     }
 
     void launch_graph(const StepAtoms& atoms, const StepRequest& request) {

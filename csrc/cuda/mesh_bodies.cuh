@@ -2,6 +2,8 @@
 // influence function, filter, mesh_to_points, sums. What they do is in the files of the stages.
 #pragma once
 
+#include <type_traits>
+
 #include "kspace_filter.cuh"
 
 namespace les::cuda {
@@ -113,36 +115,29 @@ struct RankPoints {
 
 // ---- charges to the mesh: a block for each tile of each channel
 
-template <class Real, int nodes>
-struct CollectTiles {
-    static constexpr int threads = collect_threads;
-    using Shared = CollectShared<Real, nodes>;
+/// Collected or scattered; for the latter the mesh was cleared before.
+template <class Real, int nodes, bool collected>
+struct TilesToMesh {
+    static constexpr int threads = collected ? collect_threads : scatter_threads;
+    using Shared = std::conditional_t<collected, CollectShared<Real, nodes>, ScatterShared<Real, nodes>>;
     WindowPieces<Real, nodes> window;
     MeshShape mesh;
     SortedPoints<Real> points;
     Real* data;
 
     LES_DEVICE void operator()(const Block<threads>& block, Shared& shared) const {
-        collect_tile(block, shared, window, mesh, points, block.index % mesh.n_tiles(), block.index / mesh.n_tiles(),
-                     data);
+        const auto tile = block.index % mesh.n_tiles(), channel = block.index / mesh.n_tiles();
+        if constexpr (collected) {
+            collect_tile(block, shared, window, mesh, points, tile, channel, data);
+        } else {
+            scatter_tile(block, shared, window, mesh, points, tile, channel, data);
+        }
     }
 };
-
-/// The mesh was cleared before.
 template <class Real, int nodes>
-struct ScatterTiles {
-    static constexpr int threads = scatter_threads;
-    using Shared = ScatterShared<Real, nodes>;
-    WindowPieces<Real, nodes> window;
-    MeshShape mesh;
-    SortedPoints<Real> points;
-    Real* data;
-
-    LES_DEVICE void operator()(const Block<threads>& block, Shared& shared) const {
-        scatter_tile(block, shared, window, mesh, points, block.index % mesh.n_tiles(), block.index / mesh.n_tiles(),
-                     data);
-    }
-};
+using CollectTiles = TilesToMesh<Real, nodes, true>;
+template <class Real, int nodes>
+using ScatterTiles = TilesToMesh<Real, nodes, false>;
 
 // ---- k-space
 

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "../src/engine_options.h"
 #include "les/device_engine.h"
-#include "les/error.h"
 
 namespace les::cuda {
 
@@ -67,8 +67,7 @@ public:
     StepGraph(Backend& backend, const std::string& wanted, const std::string& reason, double tolerance,
               std::vector<std::string>& warnings)
         : backend_(backend), tolerance_(tolerance), always_(wanted == "on") {
-        if (wanted != "auto" && wanted != "on" && wanted != "off")
-            throw Error("`graphs` must be auto, on or off, got " + wanted);
+        check_graphs(wanted);
         active_ = wanted != "off" && reason.empty();
         if (always_ && !active_) warnings.push_back("steps cannot be captured as graphs: " + reason);
     }
@@ -122,13 +121,19 @@ public:
         return refuse(text);
     }
 
+    /// A line, once, where `graphs` is on and steps are not captured because of `reason`; or nothing.
+    std::optional<std::string> go_without(const std::string& reason) {
+        if (!always_ || !active_ || std::exchange(said_, true)) return std::nullopt;
+        return "steps are not captured as graphs: " + reason;
+    }
+
     int n_captures() const { return n_captures_; }
     int n_launches() const { return n_launches_; }
 
 private:
     Backend& backend_;
     double tolerance_;
-    bool active_ = false, always_, checked_ = false;
+    bool active_ = false, always_, checked_ = false, said_ = false;
     StepKey key_;  // of the graph, or of the last step
     int n_same_ = 0, n_captures_ = 0, n_launches_ = 0;
     std::optional<typename Backend::Graph> graph_;

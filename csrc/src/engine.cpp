@@ -52,6 +52,9 @@ struct Engine::Implementation {
           embedding(metadata, long_range_options(metadata, options)),
           polarization(metadata) {
         results.n_channels = metadata.n_channels;
+        check_graphs(options.graphs);
+        const bool wants_graphs = options.graphs == "on";
+        if (wants_graphs && options.device == "cpu") throw Error(graphs_on_cpu);
         const std::array<double, 2> state = model_state(metadata, options, warnings);
         if (options.threads) {
             if (*options.threads < 1)
@@ -64,6 +67,9 @@ struct Engine::Implementation {
             device = make_device_domain(file, options);
             if (options.graph_memory != EngineOptions{}.graph_memory)
                 warnings.emplace_back("graph_memory has no effect on a GPU, where the free memory is the limit");
+            if (wants_graphs && communicator.size() > 1) warnings.emplace_back(warning_of_graphs_divided);
+        } else if (wants_graphs) {
+            warnings.emplace_back(warning_of_graphs_alone);
         }
         if (device && communicator.size() == 1) return;
         make_network(file, options, graph_memory, state);

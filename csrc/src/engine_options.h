@@ -21,6 +21,11 @@ inline double graph_memory_of(const EngineOptions& options) {
     return 1e9 * options.graph_memory;
 }
 
+inline void check_graphs(const std::string& graphs) {
+    if (graphs != "auto" && graphs != "on" && graphs != "off")
+        throw Error("`graphs` must be auto, on or off, got " + graphs);
+}
+
 /// A float32 network asks for no more than a float32 mesh gives, unless the user does.
 inline LongRangeOptions long_range_options(const Metadata& metadata, const EngineOptions& options) {
     LongRangeOptions periodic = options.long_range;
@@ -44,6 +49,12 @@ inline constexpr const char* warning_of_field =
 inline constexpr const char* warning_of_deterministic =
     "deterministic has no effect on a network that alone is on the GPU, see docs/gpu.md: results may differ in their "
     "last digits from run to run";
+inline constexpr const char* graphs_on_cpu =
+    "`graphs` on is for device cuda, where steps can be captured, got device cpu; leave `graphs` at auto, or off";
+inline constexpr const char* warning_of_graphs_alone =
+    "graphs has no effect on a network that alone is on the GPU, see docs/gpu.md: no step is captured";
+inline constexpr const char* warning_of_graphs_divided =
+    "graphs has no effect on several processes: their steps are not captured";
 inline constexpr const char* results_not_finite =
     "energy and forces must be finite, got NaN or infinity; atoms may be too close, reduce the time step";
 

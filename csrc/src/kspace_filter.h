@@ -1,23 +1,19 @@
-// The k-space side of the mesh: which modes belong to the sum, the influence function G = (2 N_F / V) A(k) / W(k)^2
-// with A = exp(-sigma^2 k^2/2) / k^2, and energy and virial on the way. Modes are visited in panels: second mode fixed,
-// all first modes, a row of third modes each. Tables are made anew only when the cell changes.
+// The k-space side of the mesh: the influence function G = (2 N_F / V) A(k) / W(k)^2 with A = exp(-sigma^2 k^2/2) / k^2
+// of the modes that belong to the sum (kspace_modes.h), and energy and virial on the way. Tables are made anew only
+// when the cell changes.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <vector>
 
+#include "kspace_modes.h"
 #include "lattice.h"
 #include "les/communicator.h"
 #include "mesh_error.h"
 #include "mesh_loops.h"
 
 namespace les {
-
-/// The modes of one domain: panels begin ... end - 1 and third modes begin ... end - 1.
-struct ModeRange {
-    std::array<int, 2> panels{}, third{};
-};
 
 template <class Real>
 class KspaceFilter {
@@ -31,7 +27,7 @@ public:
 
     int kept() const { return kept_; }
     /// Third modes of a panel that carry anything are below this; 0 if none does.
-    int kept(int panel) const { return kept_of_panel_[static_cast<std::size_t>(panel)]; }
+    int kept(int panel) const { return rows_.kept_of_panel[static_cast<std::size_t>(panel)]; }
 
     /// Filters a panel of one channel in place and leaves its energy and virial in the panel's share; `panel_data`
     /// points to first mode 0 and the first third mode of the range, rows are `plane_stride` reals apart; modes of the
@@ -57,22 +53,14 @@ public:
     const Matrix3& ripple_virial(int axis) const { return ripple_virial_[static_cast<std::size_t>(axis)]; }
 
 private:
-    struct Row {
-        WaveRow waves;
-        std::size_t first = 0;  // index into influence_
-        int n0 = 0;
-    };
-
     MeshKernel kernel_;
     std::array<int, 3> mesh_{};
     Matrix3 reciprocal_{};
     ModeRange range_;
     int kept_ = 0;
     double n_modes_ = 0.0;  // of all domains
-    std::vector<int> kept_of_panel_;
-    std::vector<std::size_t> first_row_;  // (mesh 1 + 1): rows of a panel
-    std::vector<Row> rows_;
-    std::vector<Real> influence_;
+    ModeRows rows_;
+    std::vector<Real> influence_;  // of all rows in turn
     std::vector<double> first_table_, second_table_, deconvolution_[3], alias_[3], nearest_[3];
     const MeshLoops<Real>* loops_ = nullptr;
     double self_correction_ = 0.0;
@@ -87,18 +75,10 @@ private:
     };
     std::vector<Share> shares_;  // one per panel
 
-    int mode(int index, int axis) const {
-        const int points = mesh_[static_cast<std::size_t>(axis)];
-        return index <= (points - 1) / 2 ? index : index - points;
-    }
-    void find_rows(const Matrix3& members);
     void tabulate(const WindowShape& window);
     void make_influence(double reciprocal_constant, double volume);
     void sum_self_terms(Communicator& communicator);
-    void add_left_out(int n0, int n1, int n2, double prefactor);
-    void add_modes_beyond_mesh(const Matrix3& cell, double prefactor);
-    void add_modes_beyond_cutoff(const Matrix3& cell, double reciprocal_constant);
-    void add(Share& share, const Row& row, int n1, const RowSums& sums, double factor) const;
+    void add(Share& share, const ModeRow& row, int n1, const RowSums& sums, double factor) const;
 };
 
 }  // namespace les

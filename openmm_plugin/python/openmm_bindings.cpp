@@ -121,6 +121,7 @@ PYBIND11_MODULE(_openmm, module) {
     bindSetting(module, "total_charge", &LESForce::getTotalCharge, &LESForce::setTotalCharge);
     bindSetting(module, "spin", &LESForce::getSpin, &LESForce::setSpin);
     bindSetting(module, "deterministic", &LESForce::getDeterministic, &LESForce::setDeterministic);
+    bindSetting(module, "graphs", &LESForce::getGraphs, &LESForce::setGraphs);
     bindSetting(module, "solver", &LESForce::getSolver, &LESForce::setSolver);
     bindSetting(module, "accuracy", &LESForce::getAccuracy, &LESForce::setAccuracy);
     bindSetting(module, "window", &LESForce::getWindow, &LESForce::setWindow);

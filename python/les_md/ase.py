@@ -41,6 +41,8 @@ class LESCalculator(Calculator):
         solver, accuracy, window, interpolation_nodes, mesh_spacing, mesh, mesh_dtype, freeze_k_set: how the long-range
             energy of a periodic system is summed, as for `les_md.engine.Engine`; the spacing is in angstrom.
         deterministic: True: on a GPU, the same bits in every run; on the CPU that is so anyway with the same `threads`.
+        graphs: on a GPU, whole steps as CUDA graphs, one launch each: "auto" (up to 10^4 atoms), "on" or "off"; "on" is
+            refused on the CPU.
         keywords: go to ASE's Calculator.
     """
 
@@ -67,6 +69,7 @@ class LESCalculator(Calculator):
         mesh_dtype: str | None = None,
         freeze_k_set: bool = False,
         deterministic: bool = False,
+        graphs: str = "auto",
         **keywords: Any,
     ) -> None:
         super().__init__(**keywords)
@@ -85,6 +88,7 @@ class LESCalculator(Calculator):
             mesh_dtype=mesh_dtype,
             freeze_k_set=freeze_k_set,
             deterministic=deterministic,
+            graphs=graphs,
         )
         self.field = tuple(field)
         self._described = self.engine.record["long_range"] is None

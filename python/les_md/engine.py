@@ -100,6 +100,12 @@ def long_range_option(name: str, value: Any) -> Any:
         raise LESError(f"`{name}` must be {expected}, got {value!r:.60}") from None
 
 
+def check_graphs(graphs: Any) -> None:
+    """Raises LESError for a `graphs` that is no word; which words there are is known to the engine."""
+    if not isinstance(graphs, str):
+        raise LESError(f"`graphs` must be 'auto', 'on' or 'off', got {graphs!r:.60}")
+
+
 @contextmanager
 def unrelated_frames() -> Iterator[None]:
     """For evaluations of frames that are no trajectory: a change of the cell between them is worth no warning."""
@@ -134,6 +140,8 @@ class Engine:
         freeze_k_set: True keeps the wave vectors of the first cell for a model with a `k_cutoff`.
         spin: multiplicity 2S + 1, for models with the spin as input; None takes that of the file, 1 by default.
         deterministic: True: on a GPU, the same bits in every run; on the CPU that is so anyway with the same `threads`.
+        graphs: on a GPU, whole steps as CUDA graphs, one launch each: "auto" (up to 10^4 atoms), "on" or "off"; "on" is
+            refused on the CPU.
 
     Raises:
         LESError: the model, the device or an option cannot be used.
@@ -158,9 +166,11 @@ class Engine:
         freeze_k_set: bool = False,
         spin: float | None = None,
         deterministic: bool = False,
+        graphs: str = "auto",
     ) -> None:
         if not isinstance(deterministic, bool):
             raise LESError(f"`deterministic` must be True or False, got {deterministic!r:.60}")
+        check_graphs(graphs)
         long_range = {
             "solver": solver,
             "accuracy": accuracy,
@@ -187,6 +197,7 @@ class Engine:
                 graph_memory=float(graph_memory),
                 spin=spin,
                 deterministic=deterministic,
+                graphs=graphs,
                 **long_range,
             )
         except self._core.EngineError as error:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import ase
@@ -73,14 +74,18 @@ def check_divided(output: str, ranks: int) -> None:
 
 
 def forces_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks: int) -> np.ndarray:
-    """On the GPU that all ranks share; on several, the log must say that the mesh was divided."""
-    script = f"""pair_style les device cuda:0 solver mesh accuracy 1e-6
+    """On the GPU that all ranks share; on several, the log must say that the mesh was divided, and that there are no
+    graphs."""
+    script = f"""pair_style les device cuda:0 solver mesh accuracy 1e-6 graphs on
 pair_coeff * * {model} H O
 dump 1 all custom 1 forces.txt id fx fy fz
 dump_modify 1 sort id format float %20.15g
 run 0
 """
-    check_divided(run_lammps(folder, atoms, script, ranks), ranks)
+    output = run_lammps(folder, atoms, script, ranks)
+    check_divided(output, ranks)
+    if ranks > 1 and "graphs has no effect on several processes" not in output:
+        sys.exit("check_hosts: error: steps of several ranks are not captured, and nothing says so")
     return columns_of(folder / "forces.txt")
 
 
@@ -122,26 +127,43 @@ def check_responses_of_lammps(folder: Path, model: Path, atoms: ase.Atoms, ranks
 
 
 def forces_of_openmm(
-    model: Path, atoms: ase.Atoms, platform: str, device: str = "cuda", precision: str = "", steps: int = 0
+    model: Path,
+    atoms: ase.Atoms,
+    platform: str,
+    device: str = "cuda",
+    precision: str = "",
+    steps: int = 0,
+    surrounded: bool = False,
 ) -> np.ndarray:
-    """Forces on a platform, after `steps` of dynamics, whose last positions are left in `atoms`; eV/angstrom."""
+    """Forces on a platform, after `steps` of dynamics, whose last positions are left in `atoms`; eV/angstrom.
+
+    `surrounded`: in an electric field and with two fixed external charges, whose forces come last.
+    """
     import openmm
     from openmm import unit
 
     from les_md.openmm import LESForce
 
+    n_atoms = len(atoms)
+    charges = [0.3, -0.3] if surrounded else []
     system = openmm.System()
-    for mass in atoms.get_masses():
+    for mass in [*atoms.get_masses(), *[0.0 for _ in charges]]:
         system.addParticle(mass)
     system.setDefaultPeriodicBoxVectors(*(atoms.cell.array / 10.0))
-    system.addForce(LESForce(str(model), atoms.get_chemical_symbols(), True, device, solver="mesh", accuracy=1e-6))
+    symbols = atoms.get_chemical_symbols()
+    force = LESForce(str(model), symbols, True, device, solver="mesh", accuracy=1e-6, particles=range(n_atoms))
+    if surrounded:
+        force.setExternalCharges([*[0.0] * n_atoms, *charges])
+        force.setDefaultElectricField([96.5, -193.0, 289.5])  # kJ/mol/nm/e
+    system.addForce(force)
     integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.0002)
     properties = {"Precision": precision} if precision else {}
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform), properties)
-    context.setPositions(atoms.positions / 10.0)
+    places = np.array([[0.25, 0.5, 0.75], [0.75, 0.25, 0.5]])[: len(charges)] @ atoms.cell.array
+    context.setPositions(np.vstack([atoms.positions, places]) / 10.0)
     integrator.step(steps)
     state = context.getState(positions=True, forces=True)
-    atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)[:n_atoms]
     forces: np.ndarray = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
     return forces / 964.8533212331  # 10 times eV in kJ/mol
 
@@ -154,12 +176,12 @@ def check_openmm_on_the_device(model: Path, atoms: ase.Atoms) -> None:
     if "CUDA" not in names:
         print("OpenMM has no CUDA platform here (`pip install 'openmm[cuda13]'`): its kernels are not checked")
         return
-    for precision in ("single", "mixed", "double"):
-        for steps in (0, 500):
-            moved = atoms.copy()
-            got = forces_of_openmm(model, moved, "CUDA", precision=precision, steps=steps)
-            expected = forces_of_openmm(model, moved, "Reference", device="cpu")
-            compare(f"OpenMM on CUDA, {precision} precision, {steps} steps", got, expected)
+    for precision, steps, surrounded in product(("single", "mixed", "double"), (0, 500), (False, True)):
+        moved = atoms.copy()
+        got = forces_of_openmm(model, moved, "CUDA", precision=precision, steps=steps, surrounded=surrounded)
+        expected = forces_of_openmm(model, moved, "Reference", device="cpu", surrounded=surrounded)
+        where = ", in a field and among charges" if surrounded else ""
+        compare(f"OpenMM on CUDA, {precision} precision, {steps} steps{where}", got, expected)
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def test_programs_include_cuda_runtime_and_cufft_only():
     allowed = {"cuda_runtime.h", "cufft.h"}
     of_torch = {"graph_memory.cpp": {"c10/cuda/CUDACachingAllocator.h", "atomic"}}
     standard = {"algorithm", "array", "cmath", "cstddef", "cstdint", "cstdio", "exception", "limits", "memory",
-                "optional", "string", "utility", "vector"}  # fmt: skip
+                "optional", "string", "type_traits", "utility", "vector"}  # fmt: skip
     for path in (ROOT / "csrc/cuda").iterdir():
         for line in path.read_text().splitlines():
             if line.startswith("#include <"):

@@ -54,7 +54,8 @@ const les::Matrix3 kBox = {{{2.1, 0.0, 0.0}, {1.0, 2.3, 0.0}, {-0.9, 1.1, 1.9}}}
 /// A Context of a GPU platform: places instead of particles.
 template <class Real4>
 struct Places {
-    std::vector<int> particleAt;  // (NUM_PARTICLES,), `atomIndex`
+    std::vector<int> particleAt;   // (NUM_PARTICLES,), `atomIndex`
+    std::vector<int> cellOffsets;  // (NUM_PARTICLES, 3), box vectors that each place was moved by
     std::vector<Real4> posq, correction;
     std::vector<unsigned long long> force = std::vector<unsigned long long>(3 * PADDED_NUM_PARTICLES, 0);
 
@@ -67,8 +68,8 @@ struct Places {
             double at[3];
             std::copy_n(positions.begin() + 3 * particle, 3, at);
             for (int row = 0; row < 3 && wrapped; ++row) {
-                const int n = cells(random);
-                for (int axis = 0; axis < 3; ++axis) at[axis] += n * kBox[row][axis];
+                cellOffsets.push_back(cells(random));
+                for (int axis = 0; axis < 3; ++axis) at[axis] += cellOffsets.back() * kBox[row][axis];
             }
             using Real = decltype(Real4::x);
             const auto high = [](double value) { return static_cast<Real>(value); };
@@ -97,9 +98,16 @@ struct Single {
     static void gather(const Places<Real4>& places, const std::vector<int>& atoms, double* positions) {
         RUN(in_single, lesGatherPositions(places.posq.data(), places.particleAt.data(), atoms.data(), positions));
     }
-    static void add(const double* forces, double scale, const std::vector<int>& atoms, Places<Real4>& places,
-                    int* flag) {
-        RUN(in_single, lesAddForces(forces, scale, places.particleAt.data(), atoms.data(), places.force.data(), flag));
+    static void unwrap(const Places<Real4>& places, const std::vector<int>& rows, int numAtoms, const double* positions,
+                       double* unwrapped) {
+        RUN(in_single, lesUnwrapPositions(positions, places.cellOffsets.data(), places.particleAt.data(), rows.data(),
+                                          numAtoms, 10.0 * kBox[0][0], 10.0 * kBox[1][0], 10.0 * kBox[1][1],
+                                          10.0 * kBox[2][0], 10.0 * kBox[2][1], 10.0 * kBox[2][2], unwrapped));
+    }
+    static void add(const double* forces, int numAtoms, double scale, const std::vector<int>& rows,
+                    Places<Real4>& places, int* flag) {
+        RUN(in_single, lesAddForces(forces, forces + 3 * numAtoms, numAtoms, scale, places.particleAt.data(),
+                                    rows.data(), places.force.data(), flag));
     }
 };
 struct Mixed {
@@ -109,9 +117,16 @@ struct Mixed {
         RUN(in_mixed, lesGatherPositions(places.posq.data(), places.correction.data(), places.particleAt.data(),
                                          atoms.data(), positions));
     }
-    static void add(const double* forces, double scale, const std::vector<int>& atoms, Places<Real4>& places,
-                    int* flag) {
-        RUN(in_mixed, lesAddForces(forces, scale, places.particleAt.data(), atoms.data(), places.force.data(), flag));
+    static void unwrap(const Places<Real4>& places, const std::vector<int>& rows, int numAtoms, const double* positions,
+                       double* unwrapped) {
+        RUN(in_mixed, lesUnwrapPositions(positions, places.cellOffsets.data(), places.particleAt.data(), rows.data(),
+                                         numAtoms, 10.0 * kBox[0][0], 10.0 * kBox[1][0], 10.0 * kBox[1][1],
+                                         10.0 * kBox[2][0], 10.0 * kBox[2][1], 10.0 * kBox[2][2], unwrapped));
+    }
+    static void add(const double* forces, int numAtoms, double scale, const std::vector<int>& rows,
+                    Places<Real4>& places, int* flag) {
+        RUN(in_mixed, lesAddForces(forces, forces + 3 * numAtoms, numAtoms, scale, places.particleAt.data(),
+                                   rows.data(), places.force.data(), flag));
     }
 };
 struct Double {
@@ -120,13 +135,20 @@ struct Double {
     static void gather(const Places<Real4>& places, const std::vector<int>& atoms, double* positions) {
         RUN(in_double, lesGatherPositions(places.posq.data(), places.particleAt.data(), atoms.data(), positions));
     }
-    static void add(const double* forces, double scale, const std::vector<int>& atoms, Places<Real4>& places,
-                    int* flag) {
-        RUN(in_double, lesAddForces(forces, scale, places.particleAt.data(), atoms.data(), places.force.data(), flag));
+    static void unwrap(const Places<Real4>& places, const std::vector<int>& rows, int numAtoms, const double* positions,
+                       double* unwrapped) {
+        RUN(in_double, lesUnwrapPositions(positions, places.cellOffsets.data(), places.particleAt.data(), rows.data(),
+                                          numAtoms, 10.0 * kBox[0][0], 10.0 * kBox[1][0], 10.0 * kBox[1][1],
+                                          10.0 * kBox[2][0], 10.0 * kBox[2][1], 10.0 * kBox[2][2], unwrapped));
+    }
+    static void add(const double* forces, int numAtoms, double scale, const std::vector<int>& rows,
+                    Places<Real4>& places, int* flag) {
+        RUN(in_double, lesAddForces(forces, forces + 3 * numAtoms, numAtoms, scale, places.particleAt.data(),
+                                    rows.data(), places.force.data(), flag));
     }
 };
 
-/// The model acts on `n` particles, in an order of its own.
+/// The engine has rows of `n` particles, in an order of its own: atoms of the model and external charges.
 std::pair<std::vector<int>, std::vector<int>> some_particles(int n, std::mt19937& random) {
     std::vector<int> particles(NUM_PARTICLES), atoms(NUM_PARTICLES, -1);
     std::iota(particles.begin(), particles.end(), 0);
@@ -158,6 +180,27 @@ void check_gather(int n, std::mt19937& random) {
     }
 }
 
+/// Positions that OpenMM has wrapped are put back where they were, of atoms alone.
+template <class Precision>
+void check_unwrap(int n, std::mt19937& random) {
+    const Vectors positions = random_vectors(NUM_PARTICLES, 4.0, random);
+    const auto [particles, rows] = some_particles(n, random);
+    const Places<typename Precision::Real4> places(positions, random, /*wrapped=*/true);
+    const int n_atoms = (n + 1) / 2;
+    Vectors gathered(static_cast<std::size_t>(3 * n)), unwrapped(gathered.size(), 7.0);
+    Precision::gather(places, rows, gathered.data());
+    Precision::unwrap(places, rows, n_atoms, gathered.data(), unwrapped.data());
+    bool moved = false;
+    for (int row = 0; row < n; ++row) {
+        for (int axis = 0; axis < 3; ++axis) {
+            const double expected = row < n_atoms ? 10.0 * positions[3 * particles[row] + axis] : 7.0;
+            check_close(unwrapped[3 * row + axis], expected, 20.0, Precision::accuracy, "unwrapped position");
+            moved = moved || std::abs(gathered[3 * row + axis] - expected) > 1.0;
+        }
+    }
+    CHECK(moved);
+}
+
 template <class Precision>
 void check_add(int n, std::mt19937& random) {
     const auto [particles, atoms] = some_particles(n, random);
@@ -170,8 +213,9 @@ void check_add(int n, std::mt19937& random) {
     const Vectors forces = random_vectors(n, 20.0, random);
     const double scale = -0.3 * 964.8533212331;
     int invalid = 0;
-    Precision::add(forces.data(), scale, atoms, places, &invalid);
-    Precision::add(forces.data(), 2.0, atoms, places, &invalid);  // another LESForce of the same System
+    const int n_atoms = (n + 1) / 2;  // of the model; the rest are external charges
+    Precision::add(forces.data(), n_atoms, scale, atoms, places, &invalid);
+    Precision::add(forces.data(), n, 2.0, atoms, places, &invalid);  // another LESForce of the same System
     CHECK(invalid == 0);
     for (int place = 0; place < PADDED_NUM_PARTICLES; ++place) {
         const int atom = place < NUM_PARTICLES ? atoms[static_cast<std::size_t>(places.particleAt[place])] : -1;
@@ -197,7 +241,7 @@ void check_invalid(std::mt19937& random) {
         Vectors forces(3 * NUM_PARTICLES, 1.0);
         forces[3 * 17 + 1] = bad;
         int invalid = 0;
-        Precision::add(forces.data(), 1.0, atoms, places, &invalid);
+        Precision::add(forces.data(), NUM_PARTICLES, 1.0, atoms, places, &invalid);
         CHECK(invalid == 1);
         const auto ones = std::count(places.force.begin(), places.force.end(), 1ULL << 32);
         CHECK(ones == 3 * NUM_PARTICLES - 1);
@@ -233,7 +277,7 @@ void check_wrapped(double tolerance, std::mt19937& random) {
     const les::LongRangeResult& got = solver->compute(system, charges, alone);
     check_close(got.energy, expected.energy, tolerance, std::abs(expected.energy), "energy of wrapped positions");
     int invalid = 0;
-    Precision::add(got.forces.data(), 1.0, atoms, places, &invalid);
+    Precision::add(got.forces.data(), 40, 1.0, atoms, places, &invalid);
     for (int place = 0; place < NUM_PARTICLES; ++place) {
         const int atom = atoms[static_cast<std::size_t>(places.particleAt[place])];
         for (int axis = 0; axis < 3 && atom >= 0; ++axis) {
@@ -249,6 +293,7 @@ void check_all(double tolerance) {
     std::mt19937 random(11);
     for (const int n : {1, 40, NUM_PARTICLES}) {
         check_gather<Precision>(n, random);
+        check_unwrap<Precision>(n, random);
         check_add<Precision>(n, random);
     }
     check_invalid<Precision>(random);

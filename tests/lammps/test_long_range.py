@@ -156,6 +156,7 @@ def test_own_cutoff_in_a_changing_box(
         ("mesh 24 24 24 mesh_spacing 0.5", "`mesh` and `mesh_spacing` exclude each other"),
         ("mesh 24 -24 24", "`mesh` must have .* got -24"),
         ("freeze_k_set yes", "`freeze_k_set` is for models with their own k_cutoff"),
+        ("graphs on", "`graphs` on is for device cuda, where steps can be captured, got device cpu; leave `graphs` at"),
     ],
 )
 def test_unusable_values(
@@ -198,6 +199,7 @@ def test_mesh_too_small(
         ("interpolation_nodes 6.5", "keyword interpolation_nodes must be followed by a whole number .*, got 6.5"),
         ("freeze_k_set on", "keyword freeze_k_set must be followed by yes or no, got on"),
         ("deterministic on", "keyword deterministic must be followed by yes or no, got on"),
+        ("graphs yes", "keyword graphs must be followed by auto, on or off, got yes"),
         ("order 6", "unknown keyword order, expected one of device, threads, graph_memory, total_charge, solver"),
     ],
 )

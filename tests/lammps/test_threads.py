@@ -74,9 +74,9 @@ def test_same_results(lammps: Lammps, model_file: ModelFile, structures: Structu
 
 
 def test_same_bits(lammps: Lammps, model_file: ModelFile, structures: Structures) -> None:
-    """Trajectories repeat to the last bit, and `deterministic`, which is for GPUs, changes none."""
+    """Trajectories repeat to the last bit, and `deterministic` and `graphs`, which are for GPUs, change none."""
     frames = []
-    for keywords in ("", "", "deterministic yes"):
+    for keywords in ("", "", "deterministic yes graphs off"):
         script = box_script(structures["triclinic"], lammps.folder) + "replicate 2 2 1\nfix 1 all nve\ntimestep 2e-4\n"
         script += model_script(model_file("two_layers"), f"solver mesh threads 2 {keywords}")
         script += "dump 1 all custom 10 dump.txt id x y z fx fy fz q\ndump_modify 1 sort id format float %.17g\n"

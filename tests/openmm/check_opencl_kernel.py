@@ -2,8 +2,10 @@
 
 An opt-in check, `check_opencl_kernel.py`: Debian's package pocl-opencl-icd makes a processor a device, without a GPU.
 OpenMM compiles the kernels, sorts its atoms, keeps positions in three precisions, and passes on forces
-of virtual sites. The engine behind the kernels is that of the CPU. Energy, its derivative, forces and charges are
-compared with the Reference platform at the same positions. Exit status 0 if all agree.
+of virtual sites. The engine behind the kernels is that of the CPU. Energy, its derivatives, forces, charges,
+polarization, its current and Born charges are compared with the Reference platform at the same positions, for a plain
+model without and with a field, and for one with charge transfers in a field and among external charges. Exit status 0
+if all agree.
 """
 
 from __future__ import annotations
@@ -37,9 +39,12 @@ target_include_directories(opencl_kernel PRIVATE {PLUGIN} {PLUGIN}/openmmapi/inc
 target_link_libraries(opencl_kernel PRIVATE les::openmm {OPENMM}/plugins/libOpenMMOpenCL.so)
 target_link_options(opencl_kernel PRIVATE -Wl,--allow-shlib-undefined)
 """
-#: Precision: largest error of a force over the largest force, and of energy and derivative over themselves.
+#: Precision: largest error of a force over the largest force, of energy and derivatives over themselves, and so on.
 TOLERANCES = {"single": 1e-6, "mixed": 1e-6, "double": 1e-10}
 ATOMS = waters(periodic=True)
+#: Model, with a field, with external charges.
+KINDS = {"plain": (False, False), "plain in a field": (True, False), "charge_flux": (True, True)}
+FIELD = [15.0, -30.0, 20.0]  # kJ/mol/nm/e
 
 
 def load_plugin(folder: Path) -> None:
@@ -53,8 +58,11 @@ def load_plugin(folder: Path) -> None:
     openmm.Platform.loadPluginLibrary(str(folder / "build" / "libopencl_kernel.so"))
 
 
-def make_context(model: Path, platform: str, device: str, precision: str = "") -> tuple[openmm.Context, LESForce]:
+def make_context(
+    model: Path, kind: str, platform: str, device: str, precision: str = ""
+) -> tuple[openmm.Context, LESForce]:
     """Waters without their first atom, a virtual site in its place, and bystanders, so that OpenMM has what to sort."""
+    in_field, among_charges = KINDS[kind]
     system = openmm.System()
     system.setDefaultPeriodicBoxVectors(*(ATOMS.cell.array * 0.1))
     for mass in [*ATOMS.get_masses(), *[40.0] * 100]:
@@ -72,6 +80,11 @@ def make_context(model: Path, platform: str, device: str, precision: str = "") -
     force.setForceGroup(3)
     force.setDefaultLambda(0.4)
     force.addEnergyParameterDerivative("LESForceLambda")
+    if in_field:
+        force.setDefaultElectricField(FIELD)
+        force.addEnergyParameterDerivative("LESForceFieldY")
+    if among_charges:
+        force.setExternalCharges([*[0.0] * len(ATOMS), *[0.2, -0.1, 0.0, -0.1] * 25, 0.0])
     system.addForce(force)
     integrator = openmm.LangevinMiddleIntegrator(300.0, 5.0, 0.0005)
     properties = {"Precision": precision} if precision else {}
@@ -84,25 +97,39 @@ def make_context(model: Path, platform: str, device: str, precision: str = "") -
     return context, force
 
 
-def compare(model: Path, precision: str, steps: int) -> float:
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-6))
+
+
+def answers(force: LESForce, context: openmm.Context, kind: str) -> list[np.ndarray]:
+    """Beside energy and forces."""
+    quantities = [force.getLatentCharges, force.getPolarizationCurrent, force.getBornCharges, force.getEmbeddingEnergy]
+    if kind == "charge_flux":
+        quantities.append(force.getPolarization)
+    values = [quantity(context) for quantity in quantities]
+    return [np.array(getattr(value, "_value", value)) for value in values]
+
+
+def compare(model: Path, kind: str, precision: str, steps: int) -> float:
     """Largest relative error after `steps`."""
-    context, force = make_context(model, "OpenCL", "cuda", precision)
+    context, force = make_context(model, kind, "OpenCL", "cuda", precision)
     context.getIntegrator().step(steps)
-    reference, reference_force = make_context(model, "Reference", "cpu")
-    reference.setPositions(context.getState(positions=True).getPositions())
+    reference, reference_force = make_context(model, kind, "Reference", "cpu")
+    state = context.getState(positions=True, velocities=True)
+    reference.setPositions(state.getPositions())
+    reference.setVelocities(state.getVelocities())
     errors = []
     for groups in (-1, {3}):
         states = [
             one.getState(energy=True, forces=True, parameterDerivatives=True, groups=groups)
             for one in (context, reference)
         ]
-        got, expected = (state.getForces(asNumpy=True)._value for state in states)
-        errors.append(np.abs(got - expected).max() / np.abs(expected).max())
-        energies = [state.getPotentialEnergy()._value for state in states]
-        slopes = [dict(state.getEnergyParameterDerivatives())["LESForceLambda"] for state in states]
-        errors += [abs(got / expected - 1.0) for got, expected in (energies, slopes)]
-    charges = [force.getLatentCharges(context), reference_force.getLatentCharges(reference)]
-    errors.append(np.abs(charges[0] - charges[1]).max())
+        errors.append(relative_error(*(state.getForces(asNumpy=True)._value for state in states)))
+        errors.append(relative_error(*(np.array(state.getPotentialEnergy()._value) for state in states)))
+        slopes = [dict(state.getEnergyParameterDerivatives()) for state in states]
+        errors += [relative_error(np.array(slopes[0][name]), np.array(slopes[1][name])) for name in slopes[1]]
+    pairs = zip(answers(force, context, kind), answers(reference_force, reference, kind), strict=True)
+    errors += [relative_error(got, expected) for got, expected in pairs]
     return float(max(errors))
 
 
@@ -115,15 +142,16 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = folder / "model.les.pt"
-        write_model_file(make_model(), model, {}, None, None)
         load_plugin(folder)
-        for precision, tolerance in TOLERANCES.items():
-            for steps in (0, 600):
-                error = compare(model, precision, steps)
-                print(f"{precision} precision, {steps} steps: largest relative error {error:.1e}")
-                if not error < tolerance:
-                    sys.exit(f"check_opencl_kernel: error: {error:.1e} is more than {tolerance}")
+        for kind in KINDS:
+            model = folder / "model.les.pt"
+            write_model_file(make_model(charge_flux=kind == "charge_flux"), model, {}, None, None)
+            for precision, tolerance in TOLERANCES.items():
+                for steps in (0, 600):
+                    error = compare(model, kind, precision, steps)
+                    print(f"{kind}, {precision} precision, {steps} steps: largest relative error {error:.1e}")
+                    if not error < tolerance:
+                        sys.exit(f"check_opencl_kernel: error: {error:.1e} is more than {tolerance}")
 
 
 if __name__ == "__main__":

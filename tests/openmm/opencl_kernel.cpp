@@ -1,5 +1,6 @@
 // A kernel CalcLESForce for OpenMM's OpenCL platform, loaded as a plugin: what all GPU platforms share, with the engine
 // of the CPU behind it, which gets the gathered positions and gives the forces by way of the host.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -19,33 +20,51 @@ public:
 
 protected:
     void makeEngine(const LESPlugin::LESForce& force, const les::EngineOptions& options,
-                    const std::vector<std::int32_t>& types) override {
+                    const LESPlugin::LESParticles& particles) override {
         les::EngineOptions onHost = options;
         onHost.device = "cpu";
         engine = std::make_unique<les::Engine>(force.getModel(), onHost);
-        this->types = types;
-        positions.initialize<double>(cc, 3 * types.size(), "lesPositions");
-        forces.initialize<double>(cc, 3 * types.size(), "lesForces");
+        this->particles = particles;
+        const std::size_t n = particles.atoms.size(), m = particles.externals.size();
+        positions.initialize<double>(cc, 3 * (n + m), "lesPositions");
+        unwrappedPositions.initialize<double>(cc, 3 * n, "lesUnwrappedPositions");
+        forces.initialize<double>(cc, 3 * n, "lesForces");
+        externalForces.initialize<double>(cc, 3 * std::max<std::size_t>(m, 1), "lesExternalForces");
         invalid.initialize<int>(cc, 1, "lesInvalid");
         cc.clearBuffer(invalid);
     }
     void addPositionsTo(OpenMM::ComputeKernelImpl& kernel) override { kernel.addArg(positions); }
+    void addUnwrappedTo(OpenMM::ComputeKernelImpl& kernel) override { kernel.addArg(unwrappedPositions); }
     void addInvalidTo(OpenMM::ComputeKernelImpl& kernel) override { kernel.addArg(invalid); }
-    void setForcesOf(OpenMM::ComputeKernelImpl& kernel, int index) override { kernel.setArg(index, forces); }
+    void setForcesOf(OpenMM::ComputeKernelImpl& kernel) override {
+        kernel.setArg(0, forces);
+        kernel.setArg(1, externalForces);
+    }
     void waitForEngine() override {}
     void markPositions() override {}
-    void evaluate(const les::Matrix3& cell, bool periodic) override {
+    void evaluate(const les::Matrix3& cell, bool periodic, const LESPlugin::LESRequest& request,
+                  bool unwrapped) override {
         positions.download(gathered);
+        if (unwrapped) unwrappedPositions.download(moved);
         les::System system;
-        system.n_local = system.n_all = static_cast<std::int64_t>(types.size());
+        system.n_local = system.n_all = static_cast<std::int64_t>(particles.atoms.size());
         system.positions = gathered.data();
-        system.types = types.data();
+        system.unwrapped_positions = unwrapped ? moved.data() : nullptr;
+        system.types = particles.types.data();
         system.cell = cell;
         system.periodic = periodic;
+        system.field = request.field;
+        system.polarization_current = request.current;
+        system.velocities = request.velocities.data();
+        system.born_charges = request.bornCharges;
+        system.n_external = static_cast<std::int64_t>(particles.externals.size());
+        system.external_positions = gathered.data() + 3 * particles.atoms.size();
+        system.external_charges = particles.externalCharges.data();
         evaluated = &LESPlugin::withOpenMMErrors([&]() -> const les::Results& { return engine->compute(system); });
         forces.upload(evaluated->forces);
+        if (!particles.externals.empty()) externalForces.upload(evaluated->external_forces);
     }
-    double energy() override { return evaluated->energy(); }
+    Sums sums() override { return {evaluated->energy(), evaluated->polarization}; }
     bool takeInvalid() override {
         std::vector<int> value;
         invalid.download(value);
@@ -57,9 +76,9 @@ protected:
 private:
     std::unique_ptr<les::Engine> engine;
     const les::Results* evaluated = nullptr;
-    std::vector<std::int32_t> types;
-    std::vector<double> gathered;
-    OpenMM::ComputeArray positions, forces, invalid;
+    LESPlugin::LESParticles particles;
+    std::vector<double> gathered, moved;
+    OpenMM::ComputeArray positions, unwrappedPositions, forces, externalForces, invalid;
 };
 
 class Factory : public OpenMM::KernelFactory {

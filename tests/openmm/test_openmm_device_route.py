@@ -1,4 +1,4 @@
-"""Platforms with a kernel of their own for LESForce: when it is used, and what is refused there.
+"""Platforms with a kernel of their own for LESForce: when it is used, and what it is asked for.
 
 The kernel of the CUDA platform needs a GPU, so a stand-in for the Reference platform takes its place. What the kernels
 on the device compute is tested in tests/cuda.
@@ -57,33 +57,32 @@ def test_kernel_gets_particles_lambda_and_groups(answers):
 def test_results_of_the_kernel(answers):
     assert answers["charges"] == "[1.0, 0.0, 0.0, 1.0, 0.0, 0.0]"  # types of O, H, H
     assert float(answers["energy"]) == pytest.approx(2.0 * 96.48533212331)
-    assert answers["description"] == "stand-in"
+    assert answers["description"] == "stand-in, graphs on"
 
 
-@pytest.mark.parametrize(
-    ("question", "quantity"),
-    [
-        ("current", "the polarization current"),
-        ("born", "the Born charges"),
-        ("polarization", "the polarization"),
-        ("field", "an electric field"),
-        ("times", "the time of stages"),
-    ],
-)
-def test_what_the_device_has_not(answers, question, quantity):
-    refused = f'{quantity} is not available with `device` "cuda" on the CUDA platform; use `device` "cpu"'
-    assert answers[question] == f"LESForce: {refused}"
+def test_kernel_gets_field_velocities_and_external_charges(answers):
+    assert answers["field"] == "[1.0, 0.5, 0.5]"  # lambda*(1 + field)
+    assert float(answers["field energy"]) == pytest.approx(96.48533212331)
+    assert answers["current"] == "[0.6, -1.2, 1.8]"  # the sum of velocities, here, of the six atoms
+    assert answers["born"] == "True"
+    assert answers["polarization"] == "[0.1 0.2 0.3]"
+    assert answers["embedding"] == "[0.1, 0.0, -0.3, 1.0]"
+    assert answers["field derivative"] == "True"
+
+
+def test_what_the_device_has_not(answers):
+    refused = 'the time of stages is not available with `device` "cuda" on the CUDA platform; use `device` "cpu"'
+    assert answers["times"] == f"LESForce: {refused}"
 
 
 def test_lambda_that_is_no_number(answers):
     assert "LESForceLambda must be a finite number" in answers["lambda"]
 
 
-@pytest.mark.parametrize("question", ["without kernel", "embedding", "field derivative"])
-def test_by_way_of_the_host(answers, question):
-    """The engine of the host is asked for device "cuda", which this build does not have."""
-    assert "cuda" in answers[question].lower()
-    assert "use device cpu" in answers[question]
+def test_by_way_of_the_host(answers):
+    """Without the kernel the engine of the host is asked for device "cuda", which this build does not have."""
+    assert "cuda" in answers["without kernel"].lower()
+    assert "use device cpu" in answers["without kernel"]
 
 
 def library(platforms: list[str], error: str | None = None) -> tuple[SimpleNamespace, list[str]]:

@@ -140,6 +140,8 @@ def test_barostat_with_a_mesh(model_file, platform):
         ({"mesh_spacing": 0.0}, "`mesh_spacing` must be positive, got 0 angstrom"),
         ({"mesh": (20, 20, 20), "mesh_spacing": 0.05}, "`mesh` and `mesh_spacing` exclude each other"),
         ({"freeze_k_set": True}, "`freeze_k_set` is for models with their own k_cutoff"),
+        ({"graphs": "yes"}, "`graphs` must be auto, on or off, got yes"),
+        ({"graphs": "on"}, "`graphs` on is for device cuda, where steps can be captured, got device cpu; leave"),
     ],
 )
 def test_unusable_value(model_file, options, message):
@@ -167,6 +169,7 @@ def test_mesh_smaller_than_the_window(model_file):
         ({"mesh_spacing": "0.5"}, "`mesh_spacing` must be a number or None, got '0.5'"),
         ({"freeze_k_set": "no"}, "`freeze_k_set` must be True or False, got 'no'"),
         ({"deterministic": "no"}, "`deterministic` must be True or False, got 'no'"),
+        ({"graphs": False}, "`graphs` must be 'auto', 'on' or 'off', got False"),
     ],
 )
 def test_value_of_another_kind(model_file, options, message):

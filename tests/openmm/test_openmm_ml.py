@@ -102,10 +102,11 @@ def test_pure_system(model_file, periodic):
 
 def test_settings_of_the_potential_and_of_one_system(model_file):
     topology = topology_of(waters(True))
-    potential = MLPotential("les", model=model_file(), solver="mesh", accuracy=1e-5, deterministic=True)
+    potential = MLPotential("les", model=model_file(), solver="mesh", accuracy=1e-5, deterministic=True, graphs="off")
     system = potential.createSystem(topology, accuracy=1e-6, removeCMMotion=False)
     force = LESForce.cast(system.getForce(0))
     assert (force.getSolver(), force.getAccuracy(), force.getDeterministic()) == ("mesh", 1e-6, True)
+    assert force.getGraphs() == "off"
     assert system.getNumForces() == 1
 
 

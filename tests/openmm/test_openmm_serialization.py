@@ -32,6 +32,7 @@ def make_force(path) -> LESForce:
         mesh_dtype="float64",
         freeze_k_set=True,
         deterministic=True,
+        graphs="off",
         particles=[*range(3, 20), 40, 2, 1, 0, 22, 23],
     )
     force.setLambdaName("coupling")
@@ -81,6 +82,7 @@ def assert_same(force: LESForce, other: LESForce) -> None:
     assert other.getThreads() == force.getThreads()
     assert other.getTotalCharge() == force.getTotalCharge()
     assert other.getDeterministic() == force.getDeterministic()
+    assert other.getGraphs() == force.getGraphs()
     assert long_range_settings(other) == long_range_settings(force)
     assert other.getModelName() == force.getModelName()
     assert other.getMetadata() == force.getMetadata()
@@ -102,6 +104,7 @@ def test_xml_of_older_versions_is_read_with_defaults(model_file, version):
     assert long_range_settings(plain) == ["auto", 1e-4, "kaiser_bessel", None, None, None, None, False]
     assert plain.getParticles() is None
     assert plain.getDeterministic() is False
+    assert plain.getGraphs() == "auto"
     xml = openmm.XmlSerializer.serialize(plain)
     old = xml.replace('version="3"', f'version="{version}"')
     assert old != xml
@@ -229,7 +232,7 @@ def test_xml_is_read_in_a_new_process(model_file, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda xml: xml.replace('version="5"', 'version="6"'), "the XML has version 6, this les-md reads up to 5"),
+        (lambda xml: xml.replace('version="6"', 'version="7"'), "the XML has version 7, this les-md reads up to 6"),
         (lambda xml: re.sub(' model="[^"]*"', "", xml), "either `model` or `modelFile`, got none"),
         (lambda xml: xml.replace("<Force ", '<Force modelFile="a" '), "either `model` or `modelFile`, got both"),
         (lambda xml: re.sub(' model="....', ' model="....', xml), "`model` in the XML is not base64"),

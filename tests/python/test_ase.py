@@ -67,6 +67,16 @@ def test_refusals(file, tmp_path):
         LESCalculator(file, deterministic="no")
 
 
+def test_graphs_are_for_gpus(file):
+    LESCalculator(file, graphs="off")
+    with pytest.raises(LESError, match="`graphs` on is for device cuda, where steps can be captured, got device cpu"):
+        LESCalculator(file, graphs="on")
+    with pytest.raises(LESError, match="`graphs` must be auto, on or off, got yes"):
+        LESCalculator(file, graphs="yes")
+    with pytest.raises(LESError, match="`graphs` must be 'auto', 'on' or 'off', got True"):
+        LESCalculator(file, graphs=True)
+
+
 def test_deterministic(file):
     """Two engines give the same bits, and the option, which is for GPUs, changes none."""
     forces = []

@@ -30,7 +30,7 @@ struct EngineOptions {
     /// On a GPU: every bit of the result is the same whenever the input is. On the CPU it is so anyway.
     bool deterministic = false;
     /// On a GPU: whole steps are captured as CUDA graphs and are one launch from then on: "auto" (systems of up to 10^4
-    /// atoms), "on" or "off". Needs a model file with the entry `rows`.
+    /// atoms), "on" or "off". Needs a model file with the entry `rows`. "on" is refused on the CPU.
     std::string graphs = "auto";
 };
 

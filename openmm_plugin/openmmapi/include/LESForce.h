@@ -96,6 +96,13 @@ public:
     void setDeterministic(bool deterministic) { this->deterministic = deterministic; }
 
     /**
+     * On a GPU: whole steps are captured as CUDA graphs and are one launch each, "auto" (up to 10^4 atoms), "on" or
+     * "off". "on" is refused on the CPU, when a Context is created, as are other words.
+     */
+    const std::string& getGraphs() const { return graphs; }
+    void setGraphs(const std::string& graphs) { this->graphs = graphs; }
+
+    /**
      * How the long-range energy of a periodic system is summed: "mesh", "direct", or "auto", the default, which takes
      * the one expected to be faster. Words and numbers that cannot be used are refused when a Context is created.
      */
@@ -212,6 +219,7 @@ private:
     std::optional<int> threads;
     std::optional<double> totalCharge, spin;
     bool deterministic = false;
+    std::string graphs = "auto";
     les::LongRangeOptions longRange;    // without the spacing
     std::optional<double> meshSpacing;  // nm
     bool embedModel = true;

@@ -115,8 +115,6 @@ OpenMM::ForceImpl* LESForce::createImpl() const { return new LESForceImpl(*this)
 
 namespace {
 
-using Wanted = LESForceImpl::Wanted;
-
 Vec3 vectorOf(const std::array<double, 3>& components) { return {components[0], components[1], components[2]}; }
 
 void checkCharges(const LESForce& force, const std::string& quantity) {
@@ -166,14 +164,15 @@ Vec3 LESForce::getPolarization(Context& context) const {
             "LESForce: the polarization of a periodic system needs a model trained with `charge_flux`; "
             "the polarization current and Born charges are defined for this one");
     }
-    getImpl(context).refuseOnDevice("the polarization");
-    return vectorOf(getImpl(context).evaluateAtPresentState(getContextImpl(context)).polarization) /
+    LESRequest wanted;
+    wanted.polarization = true;
+    return vectorOf(getImpl(context).evaluateAtPresentState(getContextImpl(context), wanted).polarization) /
            units::angstromPerNm;
 }
 
 Vec3 LESForce::getPolarizationCurrent(Context& context) const {
     checkCharges(*this, "the polarization current");
-    Wanted wanted;
+    LESRequest wanted;
     wanted.current = true;
     return vectorOf(getImpl(context).evaluateAtPresentState(getContextImpl(context), wanted).polarization_current) /
            units::angstromPerNm;
@@ -181,7 +180,7 @@ Vec3 LESForce::getPolarizationCurrent(Context& context) const {
 
 std::vector<double> LESForce::getBornCharges(Context& context) const {
     checkCharges(*this, "Born charges");
-    Wanted wanted;
+    LESRequest wanted;
     wanted.bornCharges = true;
     return getImpl(context).evaluateAtPresentState(getContextImpl(context), wanted).born_charges;
 }

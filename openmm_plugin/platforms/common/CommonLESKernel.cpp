@@ -2,6 +2,7 @@
 // forces, wait and add.
 #include "CommonLESKernel.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "LESKernelSource.h"
@@ -28,26 +29,43 @@ private:
 };
 
 void CommonCalcLESForceKernel::initialize(const LESForce& force, const les::EngineOptions& options,
-                                          const std::vector<int>& particles, const std::vector<std::int32_t>& types) {
+                                          const LESParticles& particles) {
     periodic = force.usesPeriodicBoundaryConditions();
     forceGroup = force.getForceGroup();
     lambdaName = force.getLambdaName();
-    makeEngine(force, options, types);
+    makeEngine(force, options, particles);
     const ContextSelector selector(cc);
     compileKernels(particles);
-    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); ++i) {
-        cc.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i));
-        lambdaDerivative = true;
-    }
+    findDerivatives(force);
     cc.addPostComputation(new AtTheEnd(*this));
 }
 
-void CommonCalcLESForceKernel::compileKernels(const std::vector<int>& particles) {
-    std::vector<int> atoms(static_cast<std::size_t>(cc.getNumAtoms()), -1);
-    for (std::size_t atom = 0; atom < particles.size(); ++atom)
-        atoms[static_cast<std::size_t>(particles[atom])] = static_cast<int>(atom);
-    atomOfParticle.initialize<int>(cc, atoms.size(), "lesAtomOfParticle");
-    atomOfParticle.upload(atoms);
+void CommonCalcLESForceKernel::findDerivatives(const LESForce& force) {
+    const auto& fieldNames = LESForce::getElectricFieldNames();
+    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); ++i) {
+        const std::string& name = force.getEnergyParameterDerivativeName(i);
+        cc.addEnergyParameterDerivative(name);
+        const auto axis = std::find(fieldNames.begin(), fieldNames.end(), name);
+        if (axis == fieldNames.end())
+            lambdaDerivative = true;
+        else
+            fieldDerivatives.emplace_back(name, axis - fieldNames.begin());
+    }
+    ofExecute.polarization = !fieldDerivatives.empty();
+}
+
+void CommonCalcLESForceKernel::compileKernels(const LESParticles& particles) {
+    const auto numParticles = static_cast<std::size_t>(cc.getNumAtoms());
+    std::vector<int> rows(numParticles, -1);
+    int row = 0;
+    for (const auto* indices : {&particles.atoms, &particles.externals})
+        for (const int particle : *indices) rows[static_cast<std::size_t>(particle)] = row++;
+    rowOfParticle.initialize<int>(cc, numParticles, "lesRowOfParticle");
+    rowOfParticle.upload(rows);
+    presentOffsets.assign(3 * numParticles, 0);
+    cellOffsets.initialize<int>(cc, 3 * numParticles, "lesCellOffsets");
+    cellOffsets.upload(presentOffsets);
+    const auto numAtoms = static_cast<int>(particles.atoms.size());
 
     const OpenMM::ComputeProgram program =
         cc.compileProgram(kernelSource, {{"NUM_PARTICLES", cc.intToString(cc.getNumAtoms())},
@@ -57,38 +75,53 @@ void CommonCalcLESForceKernel::compileKernels(const std::vector<int>& particles)
     gather->addArg(cc.getPosq());
     if (cc.getUseMixedPrecision()) gather->addArg(cc.getPosqCorrection());
     gather->addArg(cc.getAtomIndexArray());
-    gather->addArg(atomOfParticle);
+    gather->addArg(rowOfParticle);
     addPositionsTo(*gather);
+    unwrapPositions = program->createKernel("lesUnwrapPositions");
+    addPositionsTo(*unwrapPositions);
+    unwrapPositions->addArg(cellOffsets);
+    unwrapPositions->addArg(cc.getAtomIndexArray());
+    unwrapPositions->addArg(rowOfParticle);
+    unwrapPositions->addArg(numAtoms);
+    for (int component = 0; component < 6; ++component) unwrapPositions->addArg();  // of the box vectors
+    addUnwrappedTo(*unwrapPositions);
     addForces = program->createKernel("lesAddForces");
-    addForces->addArg();  // forces of the engine
+    addForces->addArg();  // forces of the engine on atoms
+    addForces->addArg();  // and on external charges
+    addForces->addArg(numAtoms);
     addForces->addArg();  // their scale
     addForces->addArg(cc.getAtomIndexArray());
-    addForces->addArg(atomOfParticle);
+    addForces->addArg(rowOfParticle);
     addForces->addArg(cc.getLongForceBuffer());
     addInvalidTo(*addForces);
 }
 
-void CommonCalcLESForceKernel::execute(bool, bool, double lambda) {
+void CommonCalcLESForceKernel::execute(bool, bool, double lambda, const std::array<double, 3>& field) {
     pending = false;
-    start();
+    ofExecute.field = field;
+    start(ofExecute);
     scale = lambda;
     pending = true;
 }
 
-void CommonCalcLESForceKernel::start() {
+void CommonCalcLESForceKernel::start(const LESRequest& request) {
+    const bool hasMoments =
+        request.field != std::array<double, 3>{} || request.polarization || request.current || request.bornCharges;
+    bool unwrapped = false;
     les::Matrix3 cell{};
     {
         const ContextSelector selector(cc);
         waitForEngine();  // an evaluation that an error elsewhere has cut short may still read the positions
         gather->execute(cc.getNumAtoms());
-        markPositions();
         Vec3 box[3];
         cc.getPeriodicBoxVectors(box[0], box[1], box[2]);
         for (int row = 0; row < 3; ++row) {
             for (int axis = 0; axis < 3; ++axis) cell[row][axis] = box[row][axis] * units::angstromPerNm;
         }
+        unwrapped = hasMoments && unwrap(cell);
+        markPositions();
     }
-    evaluate(cell, periodic);
+    evaluate(cell, periodic, request, unwrapped);
     // the positions come behind the forces of the evaluation before, and the host has waited for them
     if (takeInvalid()) {
         throw OpenMMException(
@@ -97,24 +130,48 @@ void CommonCalcLESForceKernel::start() {
     }
 }
 
+/// Where OpenMM has moved particles through the box, positions as a Context gives them; the numbers of box vectors are
+/// on the host, and another set of them is rare. Whether there are any.
+bool CommonCalcLESForceKernel::unwrap(const les::Matrix3& cell) {
+    const std::vector<OpenMM::mm_int4>& offsets = cc.getPosCellOffsets();
+    bool changed = false, any = false;
+    for (std::size_t place = 0; 3 * place < presentOffsets.size(); ++place) {
+        const int numbers[3] = {offsets[place].x, offsets[place].y, offsets[place].z};
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            changed = changed || presentOffsets[3 * place + axis] != numbers[axis];
+            any = any || numbers[axis] != 0;
+            presentOffsets[3 * place + axis] = numbers[axis];
+        }
+    }
+    if (changed) cellOffsets.upload(presentOffsets);
+    if (!any) return false;
+    const double components[] = {cell[0][0], cell[1][0], cell[1][1], cell[2][0], cell[2][1], cell[2][2]};
+    for (int n = 0; n < 6; ++n) unwrapPositions->setArg(5 + n, components[n]);
+    unwrapPositions->execute(cc.getNumAtoms());
+    return true;
+}
+
 double CommonCalcLESForceKernel::finish(bool includeForces, bool includeEnergy, int groups) {
     if (!std::exchange(pending, false) || (groups & (1 << forceGroup)) == 0) return 0.0;
     const ContextSelector selector(cc);
     waitForEngine();
     if (includeForces) {
-        setForcesOf(*addForces, 0);
-        addForces->setArg(1, scale * units::kJPerMolPerNmPerEVPerAngstrom);
+        setForcesOf(*addForces);
+        addForces->setArg(3, scale * units::kJPerMolPerNmPerEVPerAngstrom);
         addForces->execute(cc.getNumAtoms());
     }
-    if (!includeEnergy && !lambdaDerivative) return 0.0;
+    if (!includeEnergy && !lambdaDerivative && fieldDerivatives.empty()) return 0.0;
     // returned in float64, whatever the precision of OpenMM's energy buffer: energies of elements are large numbers
-    const double unscaled = energy() * units::kJPerMolPerEV;
+    const Sums found = sums();
+    const double unscaled = found.energy * units::kJPerMolPerEV;
     if (lambdaDerivative) cc.getEnergyParamDerivWorkspace()[lambdaName] += unscaled;
+    for (const auto& [name, axis] : fieldDerivatives)
+        cc.getEnergyParamDerivWorkspace()[name] -= scale * found.polarization[axis] / units::angstromPerNm;
     return includeEnergy ? scale * unscaled : 0.0;
 }
 
-les::Results CommonCalcLESForceKernel::results() {
-    start();
+les::Results CommonCalcLESForceKernel::results(const LESRequest& request) {
+    start(request);
     return copyResults();
 }
 

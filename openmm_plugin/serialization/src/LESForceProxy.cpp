@@ -23,7 +23,7 @@ namespace LESPlugin {
 
 namespace {
 
-constexpr int newestVersion = 5;
+constexpr int newestVersion = 6;
 constexpr const char* fieldProperties[] = {"defaultFieldX", "defaultFieldY", "defaultFieldZ"};  // kJ/mol/nm/e
 
 /// "O H*2 O H*2" for O H H O H H.
@@ -266,8 +266,9 @@ LESForceProxy::LESForceProxy() : SerializationProxy("LESForce") {}
 
 void LESForceProxy::serialize(const void* object, SerializationNode& node) const {
     const LESForce& force = *reinterpret_cast<const LESForce*>(object);
-    // version 4 is 3 with a spin multiplicity, version 5 is deterministic
-    node.setIntProperty("version", force.getDeterministic() ? 5 : force.getSpin() ? 4 : 3);
+    // version 4 is 3 with a spin multiplicity, version 5 is deterministic, version 6 has graphs other than auto
+    const bool hasGraphs = force.getGraphs() != "auto";
+    node.setIntProperty("version", hasGraphs ? 6 : force.getDeterministic() ? 5 : force.getSpin() ? 4 : 3);
     node.setIntProperty("forceGroup", force.getForceGroup());
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
@@ -280,6 +281,7 @@ void LESForceProxy::serialize(const void* object, SerializationNode& node) const
     if (force.getTotalCharge()) node.setDoubleProperty("totalCharge", *force.getTotalCharge());
     if (force.getSpin()) node.setDoubleProperty("spin", *force.getSpin());
     if (force.getDeterministic()) node.setBoolProperty("deterministic", true);
+    if (hasGraphs) node.setStringProperty("graphs", force.getGraphs());
     writeLongRangeOptions(force, node);
     writeGlobalParameters(force, node);
     writeBonds(force, node);
@@ -306,6 +308,7 @@ void* LESForceProxy::deserialize(const SerializationNode& node) const {
     if (node.hasProperty("totalCharge")) force->setTotalCharge(node.getDoubleProperty("totalCharge"));
     if (node.hasProperty("spin")) force->setSpin(node.getDoubleProperty("spin"));
     force->setDeterministic(node.getBoolProperty("deterministic", false));
+    force->setGraphs(node.getStringProperty("graphs", "auto"));
     force->setEmbedModel(node.hasProperty("model"));
     readLongRangeOptions(node, *force);
     readGlobalParameters(node, *force);

@@ -71,6 +71,8 @@ class LESForce(LESForceSettings):
         spin: multiplicity 2S + 1; only for models that take it as input.
         deterministic: True: on a GPU, the same bits in every run, as with the property DeterministicForces of the CUDA
             platform; on the CPU that is so anyway with the same `threads`.
+        graphs: on a GPU, whole steps as CUDA graphs, one launch each: "auto" (up to 10^4 atoms), "on" or "off"; "on" is
+            refused on the CPU.
         embed_model: True: XML holds the whole model; False: its path, and the file must be the same one on reading.
 
     Raises:
@@ -100,6 +102,7 @@ class LESForce(LESForceSettings):
         embed_model: bool = True,
         spin: float | None = None,
         deterministic: bool = False,
+        graphs: str = "auto",
     ) -> None:
         indices = indices_of(particles)
         symbols, is_periodic = symbols_and_periodic(symbols_or_topology, periodic, indices)
@@ -111,6 +114,7 @@ class LESForce(LESForceSettings):
         self.setTotalCharge(total_charge)
         self.setSpin(spin)
         self.setDeterministic(deterministic)
+        self.setGraphs(graphs)
         self.setSolver(solver)
         self.setAccuracy(accuracy)
         self.setWindow(window)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from les_md.engine import long_range_option
+from les_md.engine import check_graphs, long_range_option
 from les_md.errors import LESError
 from les_md.openmm.plugin import _openmm, openmm
 from les_md.openmm.topology import charges_of, indices_of
@@ -132,6 +132,15 @@ class LESForceSettings(openmm.Force):  # type: ignore[name-defined]
         if not isinstance(deterministic, bool):
             raise LESError(f"`deterministic` must be True or False, got {deterministic!r:.60}")
         _openmm.set_deterministic(int(self.this), deterministic)
+
+    def getGraphs(self) -> str:
+        """Whether a GPU gets whole steps as CUDA graphs: "auto", "on" or "off"."""
+        return str(_openmm.graphs(int(self.this)))
+
+    def setGraphs(self, graphs: str) -> None:
+        """Sets whether a GPU gets whole steps as CUDA graphs, one launch each; "on" is refused on the CPU."""
+        check_graphs(graphs)
+        _openmm.set_graphs(int(self.this), graphs)
 
     def getSolver(self) -> str:
         """How the long-range energy of a periodic system is summed: "auto", "mesh" or "direct"."""

@@ -13,6 +13,7 @@
 
 #include "LESForce.h"
 #include "internal/LESExport.h"
+#include "internal/LESKernels.h"
 #include "internal/ParameterDerivatives.h"
 #include "les/engine.h"
 #include "openmm/HarmonicBondForce.h"
@@ -41,36 +42,29 @@ public:
     double computeForce(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
                         std::vector<OpenMM::Vec3>& forces) override;
 
-    /** What an evaluation is asked for beside energy, forces and charges. */
-    struct Wanted {
-        bool current = false;  ///< polarization current of the present velocities
-        bool bornCharges = false;
-    };
-
     /**
-     * Results in the engine's units at the present positions, box and field of the Context; valid until the next call.
+     * Results in the engine's units at the present positions, velocities, box and field of the Context; valid until the
+     * next call.
      */
-    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context) {
-        return evaluateAtPresentState(context, Wanted());
-    }
-    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context, const Wanted& wanted);
+    const les::Results& evaluateAtPresentState(OpenMM::ContextImpl& context, const LESRequest& wanted = {});
 
     std::string longRangeDescription() const;
+    /** Throws OpenMMException where the evaluation is on the device. */
     les::StageTimes stageTimes() const;
-    /** Throws OpenMMException naming `quantity`, which evaluations on the device do not have. */
-    void refuseOnDevice(const std::string& quantity) const;
 
 private:
     void findParticles(int numParticles);
     void findExternalCharges(const OpenMM::System& system);
     void checkSettings(OpenMM::ContextImpl& context) const;
+    les::EngineOptions engineOptions() const;
     bool fitsDevice(OpenMM::ContextImpl& context) const;
+    void initializeDerivatives(OpenMM::ContextImpl& context);
     void declareMolecules(OpenMM::ContextImpl& context);
     void toAtoms(const std::vector<OpenMM::Vec3>& ofParticles, std::vector<double>& ofAtoms) const;
     std::array<double, 3> fieldOf(OpenMM::ContextImpl& context) const;
-    void readVelocities(OpenMM::ContextImpl& context, bool wanted);
+    void readVelocities(OpenMM::ContextImpl& context, LESRequest& request) const;
     const les::Results& evaluate(OpenMM::ContextImpl& context, const std::vector<OpenMM::Vec3>& positions,
-                                 const Wanted& wanted);
+                                 LESRequest wanted);
     double executeOnDevice(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy);
     std::vector<double> derivatives(OpenMM::ContextImpl& context);
     void printLongRange();
@@ -86,16 +80,12 @@ private:
     std::mutex evaluating;                                 // GPU platforms call computeForce() in a thread of their own
     std::unique_ptr<OpenMM::HarmonicBondForce> molecules;  // without energy, see declareMolecules
     std::unique_ptr<OpenMM::HarmonicBondForceImpl> moleculesImpl;
-    bool described = false;      // the long-range sum has been printed
-    std::vector<int> particles;  // (n,), index in the System of every atom of the model
-    std::vector<std::int32_t> types;
-    std::vector<int> externals;           // (m,), index in the System of every external charge that is not 0
-    std::vector<double> externalCharges;  // (m,), e
-    std::vector<double> positions;        // (n + m, 3), angstrom, of `results`
-    std::vector<double> present;          // (n + m, 3), angstrom, of the call under way
-    std::vector<double> velocities;       // (n + m, 3), angstrom/ps, of `results` if its current was wanted
-    les::Matrix3 cell{};                  // angstrom, of `results`
-    std::array<double, 3> field{};        // V/angstrom, of `results`
+    bool described = false;  // the long-range sum has been printed
+    LESParticles particles;
+    std::vector<double> positions;  // (n + m, 3), angstrom, of `results`
+    std::vector<double> present;    // (n + m, 3), angstrom, of the call under way
+    les::Matrix3 cell{};            // angstrom, of `results`
+    std::array<double, 3> field{};  // V/angstrom, of `results`
     bool hasBarostat = false;
     const les::Results* results = nullptr;  // none before the first evaluation and after a failed one
 };

@@ -54,8 +54,8 @@ CudaCalcLESForceKernel::~CudaCalcLESForceKernel() {
     if (cuCtxPushCurrent(primary) == CUDA_SUCCESS) {
         if (stream) cuStreamSynchronize(stream);  // the only one: arrays go away that it may still use
         engine.reset();
-        if (positions) cuMemFree(positions);
-        if (typesOfAtoms) cuMemFree(typesOfAtoms);
+        for (const CUdeviceptr array : {positions, unwrappedPositions, velocities, typesOfAtoms, externalCharges})
+            if (array) cuMemFree(array);
         if (host) cuMemFreeHost(host);
         if (computed) cuEventDestroy(computed);
         if (stream) cuStreamDestroy(stream);
@@ -66,15 +66,16 @@ CudaCalcLESForceKernel::~CudaCalcLESForceKernel() {
 }
 
 void CudaCalcLESForceKernel::makeEngine(const LESForce& force, const les::EngineOptions& options,
-                                        const std::vector<std::int32_t>& types) {
+                                        const LESParticles& particles) {
     checkDevice(options.device, cu.getDeviceIndex());
-    numAtoms = static_cast<std::int64_t>(types.size());
+    numAtoms = static_cast<std::int64_t>(particles.atoms.size());
+    numExternals = static_cast<std::int64_t>(particles.externals.size());
     les::EngineOptions engineOptions = options;
     engineOptions.deterministic = options.deterministic || cu.getPlatformData().deterministicForces;
     check(cuDevicePrimaryCtxRetain(&primary, cu.getDevice()), "use the primary context of the device");
     {
         const Primary current(*this);
-        allocate(types);
+        allocate(particles);
         engine = withOpenMMErrors([&] {
             return std::make_unique<les::DeviceEngine>(force.getModel(), engineOptions, cu.getDeviceIndex(), stream);
         });
@@ -84,12 +85,20 @@ void CudaCalcLESForceKernel::makeEngine(const LESForce& force, const les::Engine
 }
 
 /// Stream, event and memory in the primary context.
-void CudaCalcLESForceKernel::allocate(const std::vector<std::int32_t>& types) {
+void CudaCalcLESForceKernel::allocate(const LESParticles& particles) {
+    const auto n = static_cast<std::size_t>(numAtoms), m = static_cast<std::size_t>(numExternals);
+    const std::size_t types = n * sizeof(std::int32_t), charges = m * sizeof(double);
     check(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "make a stream");
     check(cuEventCreate(&computed, CU_EVENT_DISABLE_TIMING), "make an event");
-    check(cuMemAlloc(&positions, 3 * types.size() * sizeof(double)), "allocate the positions");
-    check(cuMemAlloc(&typesOfAtoms, types.size() * sizeof(std::int32_t)), "allocate the types");
-    check(cuMemcpyHtoD(typesOfAtoms, types.data(), types.size() * sizeof(std::int32_t)), "copy the types");
+    check(cuMemAlloc(&positions, 3 * (n + m) * sizeof(double)), "allocate the positions");
+    check(cuMemAlloc(&unwrappedPositions, 3 * n * sizeof(double)), "allocate the positions");
+    check(cuMemAlloc(&velocities, 3 * n * sizeof(double)), "allocate the velocities");
+    check(cuMemAlloc(&typesOfAtoms, types), "allocate the types");
+    check(cuMemcpyHtoD(typesOfAtoms, particles.types.data(), types), "copy the types");
+    if (m > 0) {
+        check(cuMemAlloc(&externalCharges, charges), "allocate the external charges");
+        check(cuMemcpyHtoD(externalCharges, particles.externalCharges.data(), charges), "copy the external charges");
+    }
     void* memory = nullptr;
     check(cuMemHostAlloc(&memory, sizeof(HostValues), CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
           "allocate memory of the host");
@@ -102,8 +111,9 @@ void CudaCalcLESForceKernel::addInvalidTo(OpenMM::ComputeKernelImpl& kernel) {
     kernel.addArg(invalid);
 }
 
-void CudaCalcLESForceKernel::setForcesOf(OpenMM::ComputeKernelImpl& kernel, int index) {
-    kernel.setArg(index, reinterpret_cast<CUdeviceptr>(engine->forces()));
+void CudaCalcLESForceKernel::setForcesOf(OpenMM::ComputeKernelImpl& kernel) {
+    kernel.setArg(0, reinterpret_cast<CUdeviceptr>(engine->forces()));
+    kernel.setArg(1, reinterpret_cast<CUdeviceptr>(engine->external_forces()));
 }
 
 void CudaCalcLESForceKernel::waitForEngine() {
@@ -114,32 +124,49 @@ void CudaCalcLESForceKernel::markPositions() {
     check(cuEventRecord(gathered, cu.getCurrentStream()), "record an event");
 }
 
-void CudaCalcLESForceKernel::evaluate(const les::Matrix3& cell, bool periodic) {
+void CudaCalcLESForceKernel::evaluate(const les::Matrix3& cell, bool periodic, const LESRequest& request,
+                                      bool unwrapped) {
+    const auto doubles = [](CUdeviceptr array) { return reinterpret_cast<const double*>(array); };
     les::DeviceSystem system;
     system.n_atoms = numAtoms;
-    system.positions = reinterpret_cast<const double*>(positions);
+    system.positions = doubles(positions);
     system.types = reinterpret_cast<const std::int32_t*>(typesOfAtoms);
     system.cell = cell;
     system.periodic = periodic;
+    system.field = request.field;
+    if (unwrapped) system.unwrapped_positions = doubles(unwrappedPositions);
+    system.n_external = numExternals;
+    system.external_positions = doubles(positions) + 3 * numAtoms;
+    system.external_charges = doubles(externalCharges);
+    system.polarization = request.polarization;
+    system.polarization_current = request.current;
+    system.born_charges = request.bornCharges;
     const Primary current(*this);
+    if (request.current) {
+        system.velocities = doubles(velocities);
+        check(cuMemcpyHtoDAsync(velocities, request.velocities.data(), request.velocities.size() * sizeof(double),
+                                stream),
+              "copy the velocities");
+    }
     check(cuStreamWaitEvent(stream, gathered, 0), "wait for OpenMM");
     withOpenMMErrors([&] { engine->compute(system); });
     check(cuEventRecord(computed, stream), "record an event");
 }
 
-double CudaCalcLESForceKernel::energy() {
+CudaCalcLESForceKernel::Sums CudaCalcLESForceKernel::sums() {
     const Primary current(*this);
     check(cuMemcpyDtoHAsync(&host->summary, reinterpret_cast<CUdeviceptr>(engine->summary()),
                             sizeof(les::DeviceSummary), stream),
           "copy the energy");
     check(cuEventRecord(computed, stream), "record an event");
     check(cuEventSynchronize(computed), "wait for the energy");
-    const double sum = host->summary.energy();
-    if (host->summary.status != 0.0 || !std::isfinite(sum)) {
+    const les::DeviceSummary& found = host->summary;
+    if (found.status != 0.0) withOpenMMErrors([&] { engine->copy_results(); });  // says what is wrong
+    if (!std::isfinite(found.energy())) {
         throw OpenMMException(
             "LESForce: the energy must be finite, got nan; reduce the time step, minimise the energy first");
     }
-    return sum;
+    return {found.energy(), {found.polarization[0], found.polarization[1], found.polarization[2]}};
 }
 
 bool CudaCalcLESForceKernel::takeInvalid() { return std::exchange(host->invalid, 0) != 0; }

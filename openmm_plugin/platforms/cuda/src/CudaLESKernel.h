@@ -5,6 +5,7 @@
 
 #include <cuda.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,15 +25,15 @@ public:
     std::vector<std::string> takeWarnings() override { return engine->take_warnings(); }
 
 protected:
-    void makeEngine(const LESForce& force, const les::EngineOptions& options,
-                    const std::vector<std::int32_t>& types) override;
+    void makeEngine(const LESForce& force, const les::EngineOptions& options, const LESParticles& particles) override;
     void addPositionsTo(OpenMM::ComputeKernelImpl& kernel) override { kernel.addArg(positions); }
+    void addUnwrappedTo(OpenMM::ComputeKernelImpl& kernel) override { kernel.addArg(unwrappedPositions); }
     void addInvalidTo(OpenMM::ComputeKernelImpl& kernel) override;
-    void setForcesOf(OpenMM::ComputeKernelImpl& kernel, int index) override;
+    void setForcesOf(OpenMM::ComputeKernelImpl& kernel) override;
     void waitForEngine() override;
     void markPositions() override;
-    void evaluate(const les::Matrix3& cell, bool periodic) override;
-    double energy() override;
+    void evaluate(const les::Matrix3& cell, bool periodic, const LESRequest& request, bool unwrapped) override;
+    Sums sums() override;
     bool takeInvalid() override;
     les::Results copyResults() override;
 
@@ -51,18 +52,19 @@ private:
         int invalid;
     };
 
-    void allocate(const std::vector<std::int32_t>& types);
+    void allocate(const LESParticles& particles);
 
     OpenMM::CudaContext& cu;
-    CUcontext primary = nullptr;  // retained
-    CUstream stream = nullptr;    // of the engine, in `primary`
-    CUevent gathered = nullptr;   // in OpenMM's context: the positions are there
-    CUevent computed = nullptr;   // in `primary`: the results are there
-    CUdeviceptr positions = 0;    // (n, 3), angstrom, float64
-    CUdeviceptr typesOfAtoms = 0;
+    CUcontext primary = nullptr;                         // retained
+    CUstream stream = nullptr;                           // of the engine, in `primary`
+    CUevent gathered = nullptr;                          // in OpenMM's context: the positions are there
+    CUevent computed = nullptr;                          // in `primary`: the results are there
+    CUdeviceptr positions = 0;                           // (n + m, 3), angstrom, float64
+    CUdeviceptr unwrappedPositions = 0, velocities = 0;  // (n, 3)
+    CUdeviceptr typesOfAtoms = 0, externalCharges = 0;   // (n,), (m,)
     HostValues* host = nullptr;
     std::unique_ptr<les::DeviceEngine> engine;
-    std::int64_t numAtoms = 0;
+    std::int64_t numAtoms = 0, numExternals = 0;
 };
 
 }  // namespace LESPlugin
