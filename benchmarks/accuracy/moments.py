@@ -20,7 +20,7 @@ OPTIONS = [
 
 def moments_table(results: list[dict[str, Any]], data: Path) -> tuple[str, Any]:
     """R2 of each quantity as it is predicted, and after the one factor that brings it closest to the reference."""
-    lines = ["| dipeptides | R2 | factor | R2 with it |", "|---|---|---|---|"]
+    lines = ["| dipeptides | | R2 | factor | R2 with it |", "|---|---|---|---|---|"]
     record = {}
     for result in results:
         if not result["long_range"]:
@@ -28,9 +28,16 @@ def moments_table(results: list[dict[str, Any]], data: Path) -> tuple[str, Any]:
         errors = evaluated(Path(result["folder"]), data)
         for quantity, name in QUANTITIES.items():
             values = errors[quantity]
-            lines.append(f"| {name} | {values['r2']:.3f} | {values['factor']:.3f} | {values['scaled_r2']:.3f} |")
-        record[result["labels"]["kind"]] = errors
+            numbers = " | ".join(f"{values[key]:.3f}" for key in ("r2", "factor", "scaled_r2"))
+            lines.append(f"| {training_name(result)} | {name} | {numbers} |")
+        record[training_name(result)] = errors
     return "\n".join(lines), record
+
+
+def training_name(result: dict[str, Any]) -> str:
+    """What the tables call a training of dipeptides."""
+    labels = result["labels"]
+    return f"{labels['kind']}, continued" if labels.get("continued") else str(labels["kind"])
 
 
 def evaluated(folder: Path, data: Path) -> dict[str, Any]:

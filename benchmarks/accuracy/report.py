@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from moments import moments_table
+from moments import moments_table, training_name
 
 COLOURS = {"LES": "#0072b2", "short range": "#d55e00"}
 PAIRS = {"CC": "charged, charged", "CP": "charged, polar", "PP": "polar, polar", "CA": "charged, apolar"}
@@ -92,10 +92,13 @@ def water_table(results: list[dict[str, Any]], _output: Path) -> tuple[str, Any]
 def plain_table(results: list[dict[str, Any]], _output: Path) -> tuple[str, Any]:
     """Errors with and without LES, one training each."""
     lines = ["| dipeptides | minutes of one core | energy, meV/atom | forces, meV/angstrom |", "|---|---|---|---|"]
+    record = {}
     for result in results:
         energy, forces = result["errors"]["energy"], result["errors"]["forces"]
-        lines.append(f"| {result['labels']['kind']} | {result['seconds'] / 60:.1f} | {energy:.2f} | {forces:.1f} |")
-    return "\n".join(lines), {result["labels"]["kind"]: result["errors"] for result in results}
+        name = training_name(result)
+        lines.append(f"| {name} | {result['seconds'] / 60:.1f} | {energy:.2f} | {forces:.1f} |")
+        record[name] = result["errors"]
+    return "\n".join(lines), record
 
 
 def curve(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:

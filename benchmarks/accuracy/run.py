@@ -101,11 +101,18 @@ def times() -> list[Training]:
 
 
 def dipeptides() -> list[Training]:
-    """As examples/training says, with and without LES."""
-    return [
-        Training("dipeptides", kind.replace(" ", "_"), "dipeptides.yaml", long_range, labels={"kind": kind})
-        for kind, long_range in KINDS.items()
-    ]
+    """As examples/training says, with and without LES; each goes on at lower learning rates."""
+    trainings = []
+    for kind, long_range in KINDS.items():
+        name = kind.replace(" ", "_")
+        first = Training("dipeptides", name, "dipeptides.yaml", long_range, labels={"kind": kind})
+        labels = {"kind": kind, "continued": True}
+        settings = "dipeptides_continued.yaml"
+        trainings.append(first)
+        trainings.append(
+            Training("dipeptides", f"{name}-continued", settings, long_range, initial=first, labels=labels)
+        )
+    return trainings
 
 
 def dimers(pairs: tuple[str, ...]) -> list[Training]:

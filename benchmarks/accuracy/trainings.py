@@ -36,11 +36,12 @@ class Training:
     train: Path | None = None  # in place of the file of the settings
     valid: Path | None = None
     select: dict[str, str] | None = None
+    initial: Training | None = None  # the training whose model this one goes on with
     labels: dict[str, Any] = field(default_factory=dict)  # for the report
 
 
-def configuration(training: Training, data: Path) -> dict[str, Any]:
-    """Settings of les-train with all files as absolute paths."""
+def configuration(training: Training, data: Path, output: Path) -> dict[str, Any]:
+    """Settings of les-train, but for its output folder, with all files as absolute paths."""
     raw: dict[str, Any] = yaml.safe_load((EXAMPLES / training.settings).read_text())
     raw["data"]["train"] = str(training.train or data / raw["data"]["train"])
     if training.valid is not None:
@@ -52,7 +53,7 @@ def configuration(training: Training, data: Path) -> dict[str, Any]:
         raw["data"].pop("sha256", None)  # files of this program
     if training.select is not None:
         raw["data"]["select"] = training.select
-    if not training.long_range:
+    if not training.long_range and training.initial is None:
         raw["model"]["long_range"] = None
         for key in ("long_range_solver", "long_range_accuracy"):
             raw["training"].pop(key, None)
@@ -60,8 +61,18 @@ def configuration(training: Training, data: Path) -> dict[str, Any]:
         raw["training"]["seed"] = training.seed
     if training.epochs is not None:
         scale_epochs(raw["training"], training.epochs)
+    if training.initial is not None:
+        raw["training"]["initial_model"] = str(folder_of(training.initial, data, output) / "run" / "model.pt")
     raw["training"]["device"] = "cpu"
+    raw.pop("output", None)
     return raw
+
+
+def folder_of(training: Training, data: Path, output: Path) -> Path:
+    """Where `training` is, or will be; it depends on its settings."""
+    settings = json.dumps(configuration(training, data, output), sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    return output / training.group / f"{training.name}-{digest}"
 
 
 def scale_epochs(training: dict[str, Any], epochs: int) -> None:
@@ -83,9 +94,7 @@ def run(training: Training, data: Path, output: Path) -> dict[str, Any]:
 
     The time is processor time of one thread, summed over interruptions as far as whole calls of this program go.
     """
-    settings = configuration(training, data)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    folder = output / training.group / f"{training.name}-{digest}"
+    settings, folder = configuration(training, data, output), folder_of(training, data, output)
     result_file = folder / "result.json"
     if result_file.exists():
         result: dict[str, Any] = json.loads(result_file.read_text())

@@ -7,9 +7,12 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
+import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from les_md.training.settings import check_settings
+from les_md.checkpoint import save_checkpoint
+from les_md.model import LESModel
+from les_md.training.settings import check_settings, load_settings
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
 
@@ -27,12 +30,21 @@ def accuracy(monkeypatch):
 def test_settings_are_valid(accuracy, tmp_path):
     run, trainings = accuracy("run"), accuracy("trainings")
     for training in (*run.water((0, 1)), *run.times(), *run.dipeptides(), *run.dimers(run.PAIRS)):
-        raw = trainings.configuration(training, tmp_path) | {"output": str(tmp_path)}
-        settings = check_settings(raw, training.name)
+        raw = trainings.configuration(training, tmp_path, tmp_path / "out") | {"output": str(tmp_path)}
+        if training.initial is not None:
+            before = trainings.configuration(training.initial, tmp_path, tmp_path / "out") | {"output": str(tmp_path)}
+            initial = check_settings(before, training.initial.name).model
+            initial.symbols = ["H", "O"]
+            folder = trainings.folder_of(training.initial, tmp_path, tmp_path / "out")
+            (folder / "run").mkdir(parents=True)
+            save_checkpoint(folder / "run" / "model.pt", LESModel(initial), {})
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
+        settings = load_settings(tmp_path / "config.yaml")
         assert (settings.model.long_range is not None) == training.long_range
         assert settings.training.epochs == training.epochs or training.epochs is None
         assert settings.training.seed == (training.seed or 0)
         assert all(path.parent == tmp_path for path in (*settings.data.train, *settings.data.valid))
+        assert training.initial is None or settings.model == initial
 
 
 def test_stages_keep_their_place(accuracy):
