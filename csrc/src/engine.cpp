@@ -116,7 +116,7 @@ struct Engine::Implementation {
         const std::vector<double>& latent_charges = charges.collect(system, network->latent_charges(), communicator);
         const LongRangeResult& long_range = compute_long_range(system, latent_charges);
         const EmbeddingResult& embedded = embedding.compute(system, latent_charges, communicator);
-        clock.end_of(times.long_range);
+        if (metadata.long_range) clock.end_of(times.long_range);
         const PolarizationResult& polar = polarization.compute(system, latent_charges, *network, charges, communicator);
         warn_of_field(system);
         const std::vector<double>& potentials = sum_of(long_range.potentials, embedded.potentials, polar.potentials);
