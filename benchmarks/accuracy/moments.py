@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from les_md.evaluation import main as evaluate
 
 QUANTITIES = {"dipole": "dipole", "quadrupole": "quadrupole", "born_charges": "Born effective charges"}
@@ -20,24 +22,34 @@ OPTIONS = [
 
 def moments_table(results: list[dict[str, Any]], data: Path) -> tuple[str, Any]:
     """R2 of each quantity as it is predicted, and after the one factor that brings it closest to the reference."""
-    lines = ["| dipeptides | | R2 | factor | R2 with it |", "|---|---|---|---|---|"]
+    lines = ["| dipeptides | | seeds | R2 | factor | R2 with it |", "|---|---|---|---|---|---|"]
     record = {}
-    for result in results:
-        if not result["long_range"]:
-            continue
-        errors = evaluated(Path(result["folder"]), data)
+    for training, found in by_training([result for result in results if result["long_range"]]).items():
+        values = [evaluated(Path(result["folder"]), data) for result in found]
         for quantity, name in QUANTITIES.items():
-            values = errors[quantity]
-            numbers = " | ".join(f"{values[key]:.3f}" for key in ("r2", "factor", "scaled_r2"))
-            lines.append(f"| {training_name(result)} | {name} | {numbers} |")
-        record[training_name(result)] = errors
+            columns = ([value[quantity][key] for value in values] for key in ("r2", "factor", "scaled_r2"))
+            numbers = " | ".join(spread(column, 3) for column in columns)
+            lines.append(f"| {training} | {name} | {len(found)} | {numbers} |")
+        record[training] = values
     return "\n".join(lines), record
 
 
-def training_name(result: dict[str, Any]) -> str:
-    """What the tables call a training of dipeptides."""
-    labels = result["labels"]
-    return f"{labels['kind']}, continued" if labels.get("continued") else str(labels["kind"])
+def by_training(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Results of all seeds by what the tables call their training of dipeptides."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda result: result["labels"]["seed"]):
+        labels = result["labels"]
+        name = f"{labels['kind']}, continued" if labels.get("continued") else str(labels["kind"])
+        found.setdefault(name, []).append(result)
+    return dict(sorted(found.items()))
+
+
+def spread(values: list[float], decimals: int | None = None) -> str:
+    """Mean and standard deviation over seeds, with three digits and one, or both with as many decimals."""
+    mean, deviation = ("{:.3g}", "{:.1g}") if decimals is None else (f"{{:.{decimals}f}}",) * 2
+    if len(values) == 1:
+        return mean.format(values[0])
+    return f"{mean.format(np.mean(values))} ± {deviation.format(np.std(values, ddof=1))}"
 
 
 def evaluated(folder: Path, data: Path) -> dict[str, Any]:

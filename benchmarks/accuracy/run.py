@@ -6,7 +6,7 @@ is interrupted goes on where it was, and trainings that are done are not run aga
     water           liquid water with and without LES, three seeds
     learning_curve  the same on 10, 30, 100 and all training frames
     times           force error against training time
-    dipeptides      polar dipeptides in vacuum with and without LES
+    dipeptides      polar dipeptides in vacuum with and without LES, three seeds
     dimers          energy against separation of charged and polar dimers, beyond the training range
 
 Results and figures are written to --output; report.py prints the tables again without training.
@@ -100,18 +100,19 @@ def times() -> list[Training]:
     ]
 
 
-def dipeptides() -> list[Training]:
+def dipeptides(seeds: tuple[int, ...]) -> list[Training]:
     """As examples/training says, with and without LES; each goes on at lower learning rates."""
     trainings = []
-    for kind, long_range in KINDS.items():
-        name = kind.replace(" ", "_")
-        first = Training("dipeptides", name, "dipeptides.yaml", long_range, labels={"kind": kind})
-        labels = {"kind": kind, "continued": True}
-        settings = "dipeptides_continued.yaml"
-        trainings.append(first)
-        trainings.append(
-            Training("dipeptides", f"{name}-continued", settings, long_range, initial=first, labels=labels)
-        )
+    for seed in seeds:
+        for kind, long_range in KINDS.items():
+            name = f"{kind.replace(' ', '_')}-seed{seed}"
+            labels = {"kind": kind, "seed": seed}
+            first = Training("dipeptides", name, "dipeptides.yaml", long_range, seed=seed, labels=labels)
+            again = Training(
+                "dipeptides", f"{name}-continued", "dipeptides_continued.yaml", long_range, seed=seed, initial=first,
+                labels=labels | {"continued": True},
+            )  # fmt: skip
+            trainings += [first, again]
     return trainings
 
 
@@ -148,7 +149,7 @@ def main() -> None:
         trainings: list[Training] = []
         trainings += water(seeds) if "water" in chosen else []
         trainings += times() if "times" in chosen else []
-        trainings += dipeptides() if "dipeptides" in chosen else []
+        trainings += dipeptides(seeds) if "dipeptides" in chosen else []
         trainings += dimers(tuple(options.pairs)) if "dimers" in chosen else []
         trainings += learning_curve(data, output, seeds[:2]) if "learning_curve" in chosen else []
     except LESError as error:

@@ -29,7 +29,7 @@ def accuracy(monkeypatch):
 
 def test_settings_are_valid(accuracy, tmp_path):
     run, trainings = accuracy("run"), accuracy("trainings")
-    for training in (*run.water((0, 1)), *run.times(), *run.dipeptides(), *run.dimers(run.PAIRS)):
+    for training in (*run.water((0, 1)), *run.times(), *run.dipeptides((0, 1)), *run.dimers(run.PAIRS)):
         raw = trainings.configuration(training, tmp_path, tmp_path / "out") | {"output": str(tmp_path)}
         if training.initial is not None:
             before = trainings.configuration(training.initial, tmp_path, tmp_path / "out") | {"output": str(tmp_path)}
@@ -60,6 +60,7 @@ def test_spread_and_errors(accuracy):
     report = accuracy("report")
     assert report.spread([20.0]) == "20"
     assert report.spread([20.0, 22.0, 24.0]) == "22 ± 2"
+    assert report.spread([0.981, 0.983], 3) == "0.982 ± 0.001"
 
     @dataclass
     class Prediction:
