@@ -60,6 +60,9 @@ public:
     const double* charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent,
                                   Communicator* domains = nullptr);
 
+    /// Another number whenever results are in other memory than before: what was captured is of no use then.
+    std::int64_t generation() const;
+
     /// Where the last `backward` has put its result.
     const double* gradients() const;
     /// Makes NaN of all results, on the device.
