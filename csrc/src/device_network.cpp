@@ -252,6 +252,7 @@ DeviceNetwork::DeviceNetwork(const ModelFile& file, const std::string& device, v
 DeviceNetwork::~DeviceNetwork() = default;
 
 void DeviceNetwork::set_state(double total_charge, double spin) {
+    const TorchScope scope(implementation_->stream, false);  // later steps need not wait for another stream
     les::set_state(implementation_->module, total_charge, spin);
 }
 
