@@ -246,6 +246,8 @@ struct DeviceNetwork::Implementation {
     }
 };
 
+void load_torch_device(const std::string& device) { usable_device(device); }
+
 DeviceNetwork::DeviceNetwork(const ModelFile& file, const std::string& device, void* stream,
                              const DeviceNetworkOptions& options)
     : implementation_(std::make_unique<Implementation>(file, device, stream, options)) {}

@@ -34,6 +34,9 @@ struct DeviceNetworkOptions {
     std::int64_t most_centres = 0;  ///< of a block, 0: as memory allows
 };
 
+/// Torch's part for a device, which hosts without Python have not loaded yet. Throws les::Error if it cannot be used.
+void load_torch_device(const std::string& device);
+
 class DeviceNetwork {
 public:
     /// `device` is "cuda:N" or "cpu", `stream` a cudaStream_t (null for the default stream, and on the CPU). Throws
