@@ -45,10 +45,7 @@ public:
         // a plain call comes first, so that nothing has to be loaded or planned while a graph is captured
         const bool again = launched_once_ && call == last_call_;
         last_call_ = call;
-        if (options_.graphs && stream_ != nullptr && again) {
-            if (!graph_.is_there()) graph_.capture(stream_, enqueue_all);
-            return graph_.launch(stream_);
-        }
+        if (options_.graphs && stream_ != nullptr && again && has_graph(enqueue_all)) return graph_.launch(stream_);
         forget_graph();
         enqueue_all();
         launched_once_ = true;
@@ -80,6 +77,7 @@ public:
     }
 
     std::int64_t generation() const override { return generation_; }
+    bool has_graphs() const override { return options_.graphs; }
     const MeshReport& report() const override { return setup_.report(); }
     std::string description() const override { return setup_.description(); }
 
@@ -243,6 +241,17 @@ private:
         forget_graph();
         ++generation_;
         arrays_.reserve_atoms(n, setup_.n_channels(), options_.deterministic);
+    }
+
+    /// Captures a call unless that is done. Where it fails, calls go on without; what they cannot do shows then.
+    template <class Enqueue>
+    bool has_graph(const Enqueue& enqueue) {
+        try {
+            if (!graph_.is_there()) graph_.capture(stream_, enqueue);
+        } catch (const Error&) {
+            options_.graphs = false;
+        }
+        return graph_.is_there();
     }
 
     void forget_graph() {
