@@ -28,7 +28,7 @@ public:
     void set_cell(const Matrix3& cell, std::int64_t n_atoms) override {
         if (have_cell_ && cell == cell_) return;
         have_cell_ = false;
-        if (setup_.set_cell(cell, n_atoms)) resize();
+        if (setup_.set_cell(cell, n_atoms) || !sized_) resize();
         make_influence();
         cell_ = cell;
         have_cell_ = true;
@@ -86,7 +86,7 @@ private:
     DeviceOptions options_;
     cudaStream_t stream_;
     Matrix3 cell_{};
-    bool have_cell_ = false;
+    bool have_cell_ = false, sized_ = false;  // arrays and plans are those of the mesh of `setup_`
     CufftMesh<Real> transform_;
     MeshArrays<Real> arrays_;
     MeshCall last_call_;
@@ -213,12 +213,15 @@ private:
     }
 
     void resize() {
+        sized_ = false;
         check(cudaStreamSynchronize(stream_), "the mesh");
         forget_graph();
         ++generation_;
+        transform_.release();  // its work space counts as free
         arrays_.resize(setup_, stream_);
         transform_.resize(setup_.shape(), stream_);
         for_nodes(setup_.nodes(), [&]<int nodes>() { allow_shared_memory<nodes>(); });
+        sized_ = true;
     }
 
     template <int nodes>
