@@ -111,6 +111,7 @@ void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream
         check(cudaMemcpy(types.data(), water.types.data(), water.types.size() * sizeof(std::int32_t),
                          cudaMemcpyHostToDevice),
               "the types");
+        check(cudaDeviceSynchronize(), "the input");  // another stream reads it
         les::EngineOptions options;
         options.graphs = "off";
         les::DeviceEngine engine(file, options, 0, stream);

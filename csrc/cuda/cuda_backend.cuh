@@ -169,8 +169,8 @@ public:
     }
 
     std::unique_ptr<MeshSolver> make_mesh(const LongRangeParameters& parameters, int n_channels,
-                                          const LongRangeOptions& options, bool deterministic) const {
-        return make_mesh_solver(parameters, n_channels, options, {deterministic, true}, stream_);
+                                          const LongRangeOptions& options, const DeviceOptions& device_options) const {
+        return make_mesh_solver(parameters, n_channels, options, device_options, stream_);
     }
     std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
                                                            const LongRangeOptions& options, bool deterministic) const {

@@ -29,6 +29,11 @@ public:
         plan(forward_, mesh, stream, single ? CUFFT_R2C : CUFFT_D2Z);
         plan(backward_, mesh, stream, single ? CUFFT_C2R : CUFFT_Z2D);
     }
+    void release() {
+        if (made_ > 0) cufftDestroy(forward_);
+        if (made_ > 1) cufftDestroy(backward_);
+        made_ = 0;
+    }
     void forward(Real* data) const {
         if constexpr (sizeof(Real) == 4) {
             check(cufftExecR2C(forward_, data, reinterpret_cast<cufftComplex*>(data)), "the forward transform");
@@ -60,11 +65,6 @@ private:
                                   &work),
               "a plan");
         check(cufftSetStream(handle, stream), "the stream of a plan");
-    }
-    void release() {
-        if (made_ > 0) cufftDestroy(forward_);
-        if (made_ > 1) cufftDestroy(backward_);
-        made_ = 0;
     }
 };
 

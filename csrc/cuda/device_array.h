@@ -13,12 +13,15 @@
 namespace les::cuda {
 
 inline void check(cudaError_t status, const char* what) {
-    if (status != cudaSuccess) throw Error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+    if (status == cudaSuccess) return;
+    cudaGetLastError();  // whoever goes on without must not find it at the next launch
+    throw Error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
 }
 
 inline void check(cufftResult status, const char* what) {
-    if (status != CUFFT_SUCCESS)
-        throw Error(std::string("cuFFT: ") + what + " failed with status " + std::to_string(static_cast<int>(status)));
+    if (status == CUFFT_SUCCESS) return;
+    cudaGetLastError();
+    throw Error(std::string("cuFFT: ") + what + " failed with status " + std::to_string(static_cast<int>(status)));
 }
 
 template <class T>

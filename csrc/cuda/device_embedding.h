@@ -28,7 +28,7 @@ public:
         : backend_(backend),
           parameters_(metadata.long_range),
           options_(long_range_options(metadata, options)),
-          deterministic_(options.deterministic),
+          device_options_{options.deterministic, options.graphs != "off"},
           n_channels_(metadata.n_channels) {
         summary_.reserve(1);
     }
@@ -40,7 +40,7 @@ public:
     /// Before the network, which takes as much memory as is left.
     void set_cell(const StepAtoms& atoms, const StepRequest& request) {
         if (request.n_external == 0 || !atoms.periodic) return;
-        if (!mesh_) mesh_ = backend_.make_mesh(*parameters_, 1, options_, deterministic_);
+        if (!mesh_) mesh_ = backend_.make_mesh(*parameters_, 1, options_, device_options_);
         mesh_->set_cell(atoms.cell, atoms.n_owned + request.n_external);
     }
 
@@ -91,7 +91,8 @@ private:
     Backend& backend_;
     std::optional<LongRangeParameters> parameters_;
     LongRangeOptions options_;
-    bool deterministic_, was_periodic_ = false;
+    DeviceOptions device_options_;
+    bool was_periodic_ = false;
     int n_channels_;
     std::int64_t n_atoms_ = 0, n_external_ = 0;
     std::unique_ptr<MeshSolver> mesh_;

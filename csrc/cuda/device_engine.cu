@@ -6,6 +6,7 @@
 
 #include "../src/one_line_errors.h"
 #include "cuda_backend.cuh"
+#include "current_device.h"
 #include "device_evaluation.h"
 #include "device_step.h"
 #include "les/version.h"
@@ -16,21 +17,7 @@ namespace {
 
 using cuda::check;
 using cuda::CudaBackend;
-
-/// Makes a device current, and afterwards the one that was.
-class CurrentDevice {
-public:
-    explicit CurrentDevice(int index) {
-        check(cudaGetDevice(&before_), "the current device");
-        if (before_ != index) check(cudaSetDevice(index), "the choice of a device");
-    }
-    ~CurrentDevice() { cudaSetDevice(before_); }
-    CurrentDevice(const CurrentDevice&) = delete;
-    CurrentDevice& operator=(const CurrentDevice&) = delete;
-
-private:
-    int before_ = 0;
-};
+using cuda::CurrentDevice;
 
 /// Throws les::Error where there may be a GPU, but CUDA cannot use it.
 int count_devices() {
@@ -40,6 +27,13 @@ int count_devices() {
     if (status == cudaErrorNoDevice) return 0;
     throw Error(std::string("device cuda was asked for, but no GPU can be used (") + cudaGetErrorString(status) +
                 "); install or update NVIDIA's driver, or use device cpu");
+}
+
+/// Of a device that CUDA and torch can use.
+int usable_device_index(const std::string& device) {
+    const int index = device_index_of(device, count_devices());
+    load_torch_device("cuda:" + std::to_string(index));
+    return index;
 }
 
 /// What an evaluation on one device needs; made with that device current.
@@ -68,7 +62,7 @@ struct DeviceEngine::Implementation {
 
 DeviceEngine::DeviceEngine(const ModelFile& file, const EngineOptions& options, int device_index, void* stream) {
     check_torch_version();
-    const int index = device_index_of("cuda:" + std::to_string(device_index), count_devices());
+    const int index = usable_device_index("cuda:" + std::to_string(device_index));
     const CurrentDevice current(index);
     implementation_ = std::make_unique<Implementation>(file, options, index, static_cast<cudaStream_t>(stream));
 }
@@ -201,7 +195,7 @@ private:
 }  // namespace
 
 std::unique_ptr<DeviceDomain> make_device_domain(const ModelFile& file, const EngineOptions& options) {
-    return std::make_unique<CudaDomain>(file, options, device_index_of(options.device, count_devices()));
+    return std::make_unique<CudaDomain>(file, options, usable_device_index(options.device));
 }
 
 }  // namespace les

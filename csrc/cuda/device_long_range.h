@@ -33,7 +33,7 @@ public:
         if (parameters_) {
             pairs_.emplace(backend_, *parameters_, n_channels_);
             mesh_ = backend_.make_mesh(*parameters_, n_channels_, long_range_options(metadata, options),
-                                       options.deterministic);
+                                       {options.deterministic, options.graphs != "off"});
         } else if (sets_more_than_solver(options.long_range)) {
             warnings_.emplace_back(options_without_long_range);
         }

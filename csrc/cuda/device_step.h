@@ -208,7 +208,7 @@ private:
         return {{atoms.positions, rows.neighbours, rows.vectors, list.candidates, list.reverse, list.slots,
                  search_.order(), forces_.forces(), request.moments_from},
                 {n_atoms_, n_owned_, rows.slots, list.capacity, atoms.periodic ? 1 : 0, long_range_.generation(),
-                 request.polarization ? 1 : 0},
+                 network_.generation(), request.polarization ? 1 : 0},
                 search_.runs()};
     }
 

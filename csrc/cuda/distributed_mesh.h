@@ -34,6 +34,10 @@ public:
         rank_ = communicator.rank();
         n_ranks_ = communicator.size();
         division_.resize(mesh, nodes, kept, rank_, n_ranks_, YPencils::one_batch);
+        // before all else, with their work space
+        z_lines_.reset();
+        y_lines_.reset();
+        x_lines_.reset();
         z_.reserve(division_.z_reals());
         y_.reserve(division_.y_reals());
         x_.reserve(division_.x_reals());
@@ -42,9 +46,6 @@ public:
         fill(y_side_of_x_, division_.of_y_with_x());
         fill(x_side_, division_.of_x());
         for (Side* side : {&z_side_, &y_side_of_z_, &y_side_of_x_, &x_side_}) send(*side);
-        z_lines_.reset();
-        y_lines_.reset();
-        x_lines_.reset();
         const MeshBox &y = division_.y_pencils(), &x = division_.x_pencils();
         if (division_.z_rows() > 0)
             z_lines_ = backend_.template real_lines<Real>(mesh[2], division_.z_rows(), division_.z_stride());

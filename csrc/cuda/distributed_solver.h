@@ -75,6 +75,7 @@ private:
     Matrix3 cell_{}, first_cell_{};
     bool have_cell_ = false, had_cell_ = false, warned_of_cell_ = false;
     int n_domains_ = 1, kept_ = -1;
+    double held_bytes_ = 0.0;  // of the largest mesh so far, which the next one takes over
     std::array<double, n_point_sums> of_points_{};
     std::array<double, n_filter_sums> of_modes_{};
     std::vector<std::string> warnings_;
@@ -96,16 +97,21 @@ private:
 
     void resize(const Communicator& communicator) {
         kept_ = -1;
-        check_memory(setup_.report().mesh);
+        const double bytes = bytes_of(setup_.report().mesh);
+        check_memory(setup_.report().mesh, bytes);
         mesh_.resize(setup_.report().mesh, setup_.nodes(), setup_.kept(), communicator);
         filter_.resize(setup_, mesh_.division().panels(), mesh_.division().third_modes());
         kept_ = setup_.kept();
+        held_bytes_ = std::max(held_bytes_, bytes);
     }
 
-    void check_memory(const std::array<int, 3>& mesh) const {
-        // pencils in three orientations, two buffers of messages, work space of the transforms, influence function
-        const double points = static_cast<double>(mesh[0]) * mesh[1] * mesh[2] / n_domains_;
-        const double bytes = 7.5 * sizeof(Real) * points, free = backend_.free_memory();
+    /// Pencils in three orientations, two buffers of messages, work space of the transforms, influence function.
+    double bytes_of(const std::array<int, 3>& mesh) const {
+        return 7.5 * sizeof(Real) * mesh[0] * mesh[1] * mesh[2] / n_domains_;
+    }
+
+    void check_memory(const std::array<int, 3>& mesh, double bytes) const {
+        const double free = backend_.free_memory() + held_bytes_;
         if (bytes <= free) return;
         char text[300];
         std::snprintf(

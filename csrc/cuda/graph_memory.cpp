@@ -26,7 +26,12 @@ public:
     PrivatePool(Allocator* allocator, int device, cudaStream_t stream)
         : allocator_(allocator), device_(static_cast<c10::DeviceIndex>(device)), stream_(stream), pool_(next_pool()) {}
     ~PrivatePool() override {
-        if (used_) allocator_->releasePool(device_, pool_);
+        if (!used_) return;
+        allocator_->releasePool(device_, pool_);
+        try {
+            allocator_->emptyCache(pool_);  // else kept until torch runs out of memory, while others need it too
+        } catch (...) {                     // at the end of a process there may be no driver any more
+        }
     }
 
     void begin() override {

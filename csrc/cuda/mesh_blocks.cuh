@@ -25,10 +25,10 @@ LES_DEVICE std::int64_t array_place(const BufferBlock* blocks, int n_blocks, std
         }
     }
     const BufferBlock& block = blocks[low];
-    // a message is below 2^31 bytes
-    const std::int32_t i = static_cast<std::int32_t>(n - block.place), row = i / block.width;
-    return block.first + row / block.counts[1] * block.strides[0] + row % block.counts[1] * block.strides[1] +
-           i % block.width;
+    // a domain has less than 2^32 reals of the mesh, see check_size in mesh_setup.cpp
+    const auto i = static_cast<std::uint32_t>(n - block.place), width = static_cast<std::uint32_t>(block.width),
+               rows = static_cast<std::uint32_t>(block.counts[1]), row = i / width;
+    return block.first + row / rows * block.strides[0] + row % rows * block.strides[1] + i % width;
 }
 
 /// Array to buffers: the first `n_sent` reals are for other domains, the rest for this one.
@@ -87,7 +87,7 @@ struct AddBlocks {
                 const BufferBlock& of = blocks[b];
                 const std::int32_t i = place[0] - of.low[0], j = place[1] - of.low[1], k = place[2] - of.low[2];
                 if (i < 0 || i >= of.counts[0] || j < 0 || j >= of.counts[1] || k < 0 || k >= of.width) continue;
-                sum += received[of.place + (i * of.counts[1] + j) * of.width + k];
+                sum += received[of.place + (static_cast<std::int64_t>(i) * of.counts[1] + j) * of.width + k];
             }
             pencils[n] = sum;
         });

@@ -44,6 +44,7 @@ public:
         } catch (...) {
             cudaStreamEndCapture(stream, &graph);
             if (graph != nullptr) cudaGraphDestroy(graph);
+            cudaGetLastError();
             throw;
         }
         check(cudaStreamEndCapture(stream, &graph), "the capture of a graph");

@@ -26,6 +26,16 @@ int edge_of(int nodes, bool single) {
     return edge;
 }
 
+/// Before anything is made for a mesh: its modes are counted in 32 bits.
+void check_size(const std::array<int, 3>& mesh, int n_domains) {
+    const double modes = (mesh[2] / 2 + 1.0) * mesh[0] * mesh[1];
+    if (modes / n_domains <= std::numeric_limits<std::int32_t>::max()) return;
+    throw Error("the mesh of " + std::to_string(mesh[0]) + " x " + std::to_string(mesh[1]) + " x " +
+                std::to_string(mesh[2]) +
+                " points is more than one GPU's kernels count; choose a smaller cell, or a larger accuracy value or "
+                "mesh_spacing");
+}
+
 }  // namespace
 
 MeshSetup::MeshSetup(const LongRangeParameters& parameters, int n_channels, const LongRangeOptions& options)
@@ -50,6 +60,7 @@ bool MeshSetup::set_cell(const Matrix3& cell, std::int64_t n_atoms, int n_domain
     const auto mesh = choose_mesh(scheme_, options_, options_.freeze_k_set ? first_cell_ : cell);
     const bool changed = new_scheme || mesh != report_.mesh;
     if (changed) {
+        check_size(mesh, n_domains);
         report_ = MeshReport{};
         report_.mesh = mesh;
         report_.interpolation_nodes = scheme_.window.nodes;
@@ -60,32 +71,23 @@ bool MeshSetup::set_cell(const Matrix3& cell, std::int64_t n_atoms, int n_domain
         report_.k_cutoff = scheme_.kernel.k_cutoff;
         report_.asked_accuracy = options_.accuracy;
         report_.estimated_error = mesh_error(scheme_.kernel, scheme_.window, cell, mesh);
-        set_shape(n_domains);
+        set_shape();
     }
     kept_ = kept_modes(scheme_.kernel, options_.freeze_k_set ? first_cell_ : cell, mesh);
     set_terms(cell);
     return changed;
 }
 
-void MeshSetup::set_shape(int n_domains) {
+void MeshSetup::set_shape() {
     shape_.edge = edge_of(nodes(), single());
     shape_.channels = n_channels_;
     shape_.half = report_.mesh[2] / 2 + 1;
-    double modes = shape_.half;
     for (std::size_t a = 0; a < 3; ++a) {
         shape_.points[a] = shape_.whole[a] = report_.mesh[a];
         shape_.tiles[a] = (report_.mesh[a] + shape_.edge - 1) / shape_.edge;
-        if (a < 2) modes *= report_.mesh[a];
     }
     shape_.panels = report_.mesh[1];
     shape_.third_modes = shape_.half;
-    if (modes / n_domains > std::numeric_limits<std::int32_t>::max()) {
-        throw Error(
-            "the mesh of " + std::to_string(report_.mesh[0]) + " x " + std::to_string(report_.mesh[1]) + " x " +
-            std::to_string(report_.mesh[2]) +
-            " points is more than one GPU's kernels count; choose a smaller cell, or a larger accuracy value or "
-            "mesh_spacing");
-    }
 }
 
 MeshShape MeshSetup::brick(const std::array<int, 3>& origin, const std::array<int, 3>& length) const {

@@ -63,7 +63,7 @@ private:
     CellTerms terms_{};
     int kept_ = 0;
 
-    void set_shape(int n_domains);
+    void set_shape();
     void set_terms(const Matrix3& cell);
 };
 

@@ -28,7 +28,7 @@ public:
     void set_cell(const Matrix3& cell, std::int64_t n_atoms) override {
         if (have_cell_ && cell == cell_) return;
         have_cell_ = false;
-        if (setup_.set_cell(cell, n_atoms)) resize();
+        if (setup_.set_cell(cell, n_atoms) || !sized_) resize();
         make_influence();
         cell_ = cell;
         have_cell_ = true;
@@ -45,10 +45,7 @@ public:
         // a plain call comes first, so that nothing has to be loaded or planned while a graph is captured
         const bool again = launched_once_ && call == last_call_;
         last_call_ = call;
-        if (options_.graphs && stream_ != nullptr && again) {
-            if (!graph_.is_there()) graph_.capture(stream_, enqueue_all);
-            return graph_.launch(stream_);
-        }
+        if (options_.graphs && stream_ != nullptr && again && has_graph(enqueue_all)) return graph_.launch(stream_);
         forget_graph();
         enqueue_all();
         launched_once_ = true;
@@ -80,6 +77,7 @@ public:
     }
 
     std::int64_t generation() const override { return generation_; }
+    bool has_graphs() const override { return options_.graphs; }
     const MeshReport& report() const override { return setup_.report(); }
     std::string description() const override { return setup_.description(); }
 
@@ -88,7 +86,7 @@ private:
     DeviceOptions options_;
     cudaStream_t stream_;
     Matrix3 cell_{};
-    bool have_cell_ = false;
+    bool have_cell_ = false, sized_ = false;  // arrays and plans are those of the mesh of `setup_`
     CufftMesh<Real> transform_;
     MeshArrays<Real> arrays_;
     MeshCall last_call_;
@@ -215,12 +213,15 @@ private:
     }
 
     void resize() {
+        sized_ = false;
         check(cudaStreamSynchronize(stream_), "the mesh");
         forget_graph();
         ++generation_;
+        transform_.release();  // its work space counts as free
         arrays_.resize(setup_, stream_);
         transform_.resize(setup_.shape(), stream_);
         for_nodes(setup_.nodes(), [&]<int nodes>() { allow_shared_memory<nodes>(); });
+        sized_ = true;
     }
 
     template <int nodes>
@@ -243,6 +244,17 @@ private:
         forget_graph();
         ++generation_;
         arrays_.reserve_atoms(n, setup_.n_channels(), options_.deterministic);
+    }
+
+    /// Captures a call unless that is done. Where it fails, calls go on without; what they cannot do shows then.
+    template <class Enqueue>
+    bool has_graph(const Enqueue& enqueue) {
+        try {
+            if (!graph_.is_there()) graph_.capture(stream_, enqueue);
+        } catch (const Error&) {
+            options_.graphs = false;
+        }
+        return graph_.is_there();
     }
 
     void forget_graph() {

@@ -17,7 +17,7 @@ struct DeviceOptions {
     /// Every bit of the result is the same whenever the input is: points in the order of their atoms, each mesh point
     /// summed by one thread. Otherwise atomics, in the order in which threads come.
     bool deterministic = false;
-    /// Repeated calls are launched as a CUDA graph; needs a stream that is not the legacy default stream (null).
+    /// Repeated calls are launched as a CUDA graph where that can be; not on the legacy default stream (null).
     bool graphs = true;
 };
 
@@ -46,6 +46,8 @@ public:
     /// Another number whenever the arrays or plans that a captured `compute` works on are others; -1 if `compute`
     /// cannot be a part of a larger graph.
     virtual std::int64_t generation() const { return -1; }
+    /// False if calls were to be graphs and one could not be captured: they go on without.
+    virtual bool has_graphs() const { return true; }
 
     virtual const MeshReport& report() const = 0;
     virtual std::string description() const = 0;

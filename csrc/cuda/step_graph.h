@@ -22,7 +22,7 @@ namespace les::cuda {
 /// What a graph was captured for: with another one it is of no use.
 struct StepKey {
     std::array<const void*, 9> arrays{};
-    std::array<std::int64_t, 7> numbers{};
+    std::array<std::int64_t, 8> numbers{};
     std::vector<std::int64_t> runs;  // centres of each element
     bool operator==(const StepKey&) const = default;
 };

@@ -48,7 +48,8 @@ struct DeviceNetwork::Implementation {
     DeviceBlocks blocks;
     std::optional<NetworkStages> graph;  // of a single block; several are evaluated again
     torch::Tensor node_energies, charges, dipoles, gradients;
-    torch::Tensor centres;  // of all edges, as numbers of the block, for entry `local`
+    std::int64_t generation = 0;  // of their memory
+    torch::Tensor centres;        // of all edges, as numbers of the block, for entry `local`
 
     Implementation(const ModelFile& file, const std::string& name, void* host_stream, const DeviceNetworkOptions& given)
         : device(usable_device(name)),
@@ -150,8 +151,10 @@ struct DeviceNetwork::Implementation {
     }
 
     /// The same memory in every step: what follows is captured as a graph.
-    void keep(torch::Tensor& tensor, std::vector<std::int64_t> shape) const {
-        if (!tensor.defined() || tensor.sizes() != c10::IntArrayRef(shape)) tensor = torch::empty(shape, float64());
+    void keep(torch::Tensor& tensor, std::vector<std::int64_t> shape) {
+        if (tensor.defined() && tensor.sizes() == c10::IntArrayRef(shape)) return;
+        tensor = torch::empty(shape, float64());
+        ++generation;
     }
 
     /// Several domains, which exchange messages after each layer, or null.
@@ -235,6 +238,7 @@ struct DeviceNetwork::Implementation {
             } catch (const c10::OutOfMemoryError&) {
                 graph.reset();
                 gradients.reset();
+                ++generation;
                 if (captured || !blocks.halve()) throw;
                 plan();
             }
@@ -242,12 +246,15 @@ struct DeviceNetwork::Implementation {
     }
 };
 
+void load_torch_device(const std::string& device) { usable_device(device); }
+
 DeviceNetwork::DeviceNetwork(const ModelFile& file, const std::string& device, void* stream,
                              const DeviceNetworkOptions& options)
     : implementation_(std::make_unique<Implementation>(file, device, stream, options)) {}
 DeviceNetwork::~DeviceNetwork() = default;
 
 void DeviceNetwork::set_state(double total_charge, double spin) {
+    const TorchScope scope(implementation_->stream, false);  // later steps need not wait for another stream
     les::set_state(implementation_->module, total_charge, spin);
 }
 
@@ -274,6 +281,8 @@ const double* DeviceNetwork::charge_gradient(const double* cotangents, const std
         [&] { implementation_->backward({false, cotangents, dipole_cotangent}, /*keep_graph=*/true); });
     return gradients();
 }
+
+std::int64_t DeviceNetwork::generation() const { return implementation_->generation; }
 
 const double* DeviceNetwork::gradients() const { return implementation_->gradients.const_data_ptr<double>(); }
 

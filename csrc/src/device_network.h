@@ -34,6 +34,9 @@ struct DeviceNetworkOptions {
     std::int64_t most_centres = 0;  ///< of a block, 0: as memory allows
 };
 
+/// Torch's part for a device, which hosts without Python have not loaded yet. Throws les::Error if it cannot be used.
+void load_torch_device(const std::string& device);
+
 class DeviceNetwork {
 public:
     /// `device` is "cuda:N" or "cpu", `stream` a cudaStream_t (null for the default stream, and on the CPU). Throws
@@ -59,6 +62,9 @@ public:
     /// The same without the energies and before `backward`, as often as wanted; there until the next call of either.
     const double* charge_gradient(const double* cotangents, const std::array<double, 3>& dipole_cotangent,
                                   Communicator* domains = nullptr);
+
+    /// Another number whenever results are in other memory than before: what was captured is of no use then.
+    std::int64_t generation() const;
 
     /// Where the last `backward` has put its result.
     const double* gradients() const;

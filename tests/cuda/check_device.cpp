@@ -49,6 +49,7 @@ void check_solver(const cases::Case& example, const les::LongRangeOptions& optio
         if (call == 0) first = result;
         if (deterministic) CHECK(same(result, first));
     }
+    CHECK(solver->has_graphs());
 }
 
 void check_changing_cell(cudaStream_t stream) {

@@ -35,6 +35,7 @@ struct DeviceCase {
         check(cudaMemcpy(types.data(), from.types.data(), from.types.size() * sizeof(std::int32_t),
                          cudaMemcpyHostToDevice),
               "the types");
+        check(cudaDeviceSynchronize(), "the input");  // another stream reads it
         system = {n, positions.data(), types.data(), from.system.cell, from.system.periodic, {}};
         system.polarization = true;
     }

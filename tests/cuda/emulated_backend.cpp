@@ -49,7 +49,9 @@ private:
 }  // namespace
 
 std::unique_ptr<MeshSolver> EmulatedBackend::make_mesh(const LongRangeParameters& parameters, int n_channels,
-                                                       const LongRangeOptions& options, bool deterministic) {
+                                                       const LongRangeOptions& options,
+                                                       const DeviceOptions& device_options) {
+    const bool deterministic = device_options.deterministic;
     if (options.dtype == "float32")
         return std::make_unique<EmulatedSolver<float>>(*this, parameters, n_channels, options, deterministic);
     return std::make_unique<EmulatedSolver<double>>(*this, parameters, n_channels, options, deterministic);

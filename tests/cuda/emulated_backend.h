@@ -128,7 +128,7 @@ public:
     std::string why_no_graphs() const { return ""; }
 
     std::unique_ptr<MeshSolver> make_mesh(const LongRangeParameters& parameters, int n_channels,
-                                          const LongRangeOptions& options, bool deterministic);
+                                          const LongRangeOptions& options, const DeviceOptions& device_options);
     std::unique_ptr<LongRangeSolver> make_distributed_mesh(const LongRangeParameters& parameters, int n_channels,
                                                            const LongRangeOptions& options, bool deterministic) const;
 

@@ -107,6 +107,14 @@ void check_refusals() {
     check_error([&] { les::cuda::MeshSetup(parameters, 1, {}).set_cell({}, 5); },
                 "`cell` must have three independent vectors, got a volume of 0");
     check_error([&] { les::cuda::MeshSetup(parameters, 1, cases::asked(0.5)); }, "`accuracy` must be between");
+    // refused as often as it comes, and nothing of it is taken over
+    const auto cubic = [](double a) { return les::Matrix3{{{a, 0.0, 0.0}, {0.0, a, 0.0}, {0.0, 0.0, a}}}; };
+    les::cuda::MeshSetup setup(parameters, 1, cases::asked(1e-4));
+    setup.set_cell(cubic(20.0), 1000);
+    const std::int32_t points = setup.shape().points[0];
+    for (int attempt = 0; attempt < 2; ++attempt)
+        check_error([&] { setup.set_cell(cubic(8000.0), 1000); }, "points is more than one GPU's kernels count");
+    CHECK(setup.shape().points[0] == points);
 }
 
 }  // namespace

@@ -98,6 +98,30 @@ void check_failure(const std::function<void(OnDevice&, cases::Box&, int)>& spoil
     for (std::thread& rank : ranks) rank.join();
 }
 
+/// A larger mesh takes over the memory of the one before it.
+void check_growing_mesh() {
+    const cases::Case example = cases::all_cases()[2];
+    les::LongRangeOptions options = example.options;
+    options.dtype = "float64";
+    const auto owned = cases::deal_out(example.box, cases::divisions()[0], 2);
+    Board board(2);
+    const auto run = [&](int rank) {
+        ThreadCommunicator communicator(board, rank);
+        OnDevice solver(example, options, true);
+        cases::Box part = cases::part_of(example.box, owned[static_cast<std::size_t>(rank)], 2);
+        solver.compute(part.system(), part.charges, communicator);
+        const auto mesh = solver.mesh_report()->mesh;
+        solver.backend.memory = 0.9 * 7.5 * sizeof(double) * mesh[0] * mesh[1] * mesh[2] / 2;
+        for (auto& row : part.cell)
+            for (double& x : row) x *= 1.1;
+        solver.compute(part.system(), part.charges, communicator);
+        CHECK(solver.mesh_report()->mesh != mesh);
+    };
+    std::thread other(run, 1);
+    run(0);
+    other.join();
+}
+
 void check_failures() {
     const std::string not_finite = "`positions` and `charges` must be finite, got NaN or infinity";
     check_failure([](OnDevice&, cases::Box& box, int rank) { box.positions[4] += rank == 1 ? NAN : 0.0; }, not_finite);
@@ -154,6 +178,7 @@ int main() {
     check_changing_cell(all[6], true);
     check_changing_cell(all[7], false);
     check_bits(all[3]);
+    check_growing_mesh();
     check_many_domains();
     check_failures();
     check_words();

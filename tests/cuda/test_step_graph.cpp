@@ -127,6 +127,22 @@ void check_requests(const Files& files, const std::string& name, const std::stri
     CHECK(with.step.graph().n_captures() == 1 && with.step.graph().n_launches() == 5);
 }
 
+/// A step of other atoms that goes without the graph takes other memory for the network: the graph is of no use then.
+void check_atoms_between(const Files& files, const std::string& name, const std::string& box) {
+    const les::ModelFile file = files.model(name);
+    Case moving(files.json(box), file);
+    Device with(file, with_graphs("auto", name)), without(file, with_graphs("off", name));
+    std::mt19937 generator(4);
+    for (int n = 0; n < 10; ++n) {
+        const AskedSystem asked(moving);
+        les::System wanted = n == 5 ? asked.system : moving.system;
+        if (n == 5) wanted.n_local = wanted.n_all = 3;
+        check_same(with.compute(wanted), without.compute(wanted), 0.0, name + " " + box + " after other atoms");
+        move(moving, generator);
+    }
+    CHECK(with.step.graph().n_captures() == 2 && with.step.graph().n_launches() == 3);
+}
+
 /// Who wants graphs is told once why there are none.
 void check_said(Device& device, const les::System& system, const std::string& reason) {
     std::vector<std::string> said;
@@ -184,6 +200,7 @@ int main(int, char** arguments) {
     check_steps(files, "one_layer", "periodic", "float32");
     for (const std::string box : {"periodic", "isolated"})
         for (const std::string name : {"one_layer", "transfers"}) check_requests(files, name, box);
+    for (const std::string box : {"periodic", "isolated"}) check_atoms_between(files, "one_layer", box);
     check_failures(files);
     check_blocks(files);
     check_wanted(files);
