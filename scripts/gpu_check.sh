@@ -89,7 +89,7 @@ from les_md import _build_info; print({k: v for k, v in vars(_build_info).items(
 } >"$results/machine.txt" 2>&1
 cat "$results/machine.txt"
 # CUDA's libraries are those of torch, wherever les_md and OpenMM are installed
-torch="$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')"
+torch="$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null)"
 libraries="$torch/lib$(printf ':%s' "$torch"/../nvidia/cu*/lib)"
 export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" PYTHONUNBUFFERED=1
 export python results folder models nvcc sanitizer
