@@ -17,19 +17,37 @@ namespace {
 using cuda::check;
 using cuda::CudaBackend;
 
-/// Makes a device current, and afterwards the one that was.
+/// Whether this process uses the device already. cudaSetDevice would make a context there, hundreds of megabytes: each
+/// of several ranks would have one on the first GPU beside that on its own.
+bool has_context(int device) {
+    void* found = nullptr;
+#if CUDART_VERSION >= 12050
+    cudaDriverEntryPointQueryResult result{};
+    cudaGetDriverEntryPointByVersion("cuDevicePrimaryCtxGetState", &found, 12000, cudaEnableDefault, &result);
+#endif
+    const auto get_state = reinterpret_cast<int (*)(int, unsigned*, int*)>(found);
+    unsigned flags = 0;
+    int active = 0;
+    return get_state == nullptr || get_state(device, &flags, &active) != 0 || active != 0;
+}
+
+/// Makes a device current, and afterwards the one that was, if it was in use.
 class CurrentDevice {
 public:
     explicit CurrentDevice(int index) {
         check(cudaGetDevice(&before_), "the current device");
-        if (before_ != index) check(cudaSetDevice(index), "the choice of a device");
+        changed_ = before_ != index;
+        if (changed_) check(cudaSetDevice(index), "the choice of a device");
     }
-    ~CurrentDevice() { cudaSetDevice(before_); }
+    ~CurrentDevice() {
+        if (changed_ && has_context(before_)) cudaSetDevice(before_);
+    }
     CurrentDevice(const CurrentDevice&) = delete;
     CurrentDevice& operator=(const CurrentDevice&) = delete;
 
 private:
     int before_ = 0;
+    bool changed_ = false;
 };
 
 /// Throws les::Error where there may be a GPU, but CUDA cannot use it.
