@@ -3,7 +3,8 @@
 # GPU. nvcc comes from CUDACXX, PATH or
 # /usr/local/cuda, else from the PyPI packages of the CUDA toolkit, as does a cuFFT that the toolkit lacks.
 # Usage: scripts/cuda_compile.sh [architectures], for instance "80;90"; "all" (80 86 89 90 100 120) is the default and
-# "native" is the GPU at hand. Environment: PYTHON (of the environment with les_md), CUDACXX, JOBS (architectures at once).
+# "native" is the GPU at hand. Environment: PYTHON (of the environment with les_md), CUDACXX, JOBS (compilers at once),
+# OPENMM=no (leaves out the kernels of OpenMM's CUDA platform).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,19 +48,23 @@ case "$architectures" in
 esac
 bin="$(dirname "$("$python" -c 'import sys; print(sys.executable)')")"
 export PATH="$bin:$PATH"
+command -v make >/dev/null || export CMAKE_GENERATOR=Ninja
 # the architectures are cached values that only a new folder takes over
 folder="$build/${architectures//;/_}"
 cmake -S csrc/cuda -B "$folder" "${options[@]}"
-cmake --build "$folder"
+cmake --build "$folder" --parallel "${JOBS:-1}"
 echo "cuda_compile: libles_cuda.so, libles_device.so, mesh_times, step_times, check_device and check_step are in $folder"
 
+[ "${OPENMM:-}" != no ] || exit 0
 # OpenMM's CUDA platform: its libraries come from PyPI to see that every name exists; that of the driver is not needed
 openmm="$("$python" -c 'import openmm; print(openmm.__version__)' 2>/dev/null || true)"
 if [ -z "$openmm" ]; then
     echo "cuda_compile: OpenMM is not installed for \`$python\`: its plugin is left out"
     exit 0
 fi
-libraries="$packages/OpenMM.libs/lib/plugins"
+installed="$("$python" -c 'import openmm, os; print(os.path.join(openmm.__path__[0], "..", "OpenMM.libs"))')"
+libraries="$installed/lib/plugins"
+[ -e "$libraries/libOpenMMCUDA.so" ] || libraries="$packages/OpenMM.libs/lib/plugins"
 [ -e "$libraries/libOpenMMCUDA.so" ] || from_pypi "OpenMM-CUDA-13==$openmm"
 plugin="$build/openmm"
 # the kernels go to OpenMM as text; here they are compiled with the words of its dialect
@@ -71,7 +76,7 @@ for precision in SINGLE MIXED DOUBLE; do
 done
 cmake -S openmm_plugin/platforms/cuda -B "$plugin" -DLES_CUDA_INCLUDE="$toolkit/include" \
     -DLES_OPENMM_CUDA_LIBRARY="$libraries/libOpenMMCUDA.so" \
-    -DOPENMM_DIR="$("$python" -c 'import openmm, os; print(os.path.join(openmm.__path__[0], "..", "OpenMM.libs"))')" \
+    -DOPENMM_DIR="$installed" \
     -DCMAKE_PREFIX_PATH="$("$python" -c 'from les_md.utils import cmake_prefix_path; print(cmake_prefix_path)')"
 cmake --build "$plugin"
 "$python" scripts/undefined_symbols.py "$plugin/libOpenMMLESCUDA.so" "$libraries/libOpenMMCUDA.so"

@@ -21,6 +21,16 @@ c10::MempoolId_t next_pool() {
     return {next++, 0};
 }
 
+/// Torch before 2.12 takes `beginAllocateToPool` for the begin of a capture.
+template <class Any>
+void mark_begin(Any& allocator, c10::DeviceIndex device) {
+    if constexpr (requires { allocator.markCaptureBegin(device); }) allocator.markCaptureBegin(device);
+}
+template <class Any>
+void mark_end(Any& allocator, c10::DeviceIndex device) {
+    if constexpr (requires { allocator.markCaptureEnd(device); }) allocator.markCaptureEnd(device);
+}
+
 class PrivatePool final : public GraphMemory {
 public:
     PrivatePool(Allocator* allocator, int device, cudaStream_t stream)
@@ -40,11 +50,11 @@ public:
         used_ = true;
     }
     void started() override {
-        allocator_->markCaptureBegin(device_);
+        mark_begin(*allocator_, device_);
         started_ = true;
     }
     void end() override {
-        if (started_) allocator_->markCaptureEnd(device_);
+        if (started_) mark_end(*allocator_, device_);
         started_ = false;
         allocator_->endAllocateToPool(device_, pool_);
     }

@@ -24,6 +24,28 @@ Error not_loaded(const ModelFile& file, const std::string& device, const std::st
                  "`les-export model.pt` (" + reason.substr(start, reason.find('\n', start) - start) + ")");
 }
 
+/// Hosts that start without Python have not loaded torch's CUDA part. That must come before torch is first asked for
+/// CUDA: its answer stays. What is missing, or empty.
+std::string load_cuda_part() {
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr) return "";
+    const char* reason = dlerror();
+    return reason != nullptr ? reason : "libtorch_cuda.so";
+}
+
+/// Why torch, asked after `load_cuda_part`, has no CUDA.
+Error no_cuda(const std::string& device, const std::string& missing) {
+    const std::string asked = "device " + device + " was asked for, but ";
+    if (missing.find("libtorch_cuda.so: cannot open") != std::string::npos)
+        return Error(asked + "this build of torch has no CUDA; use device cpu or install a CUDA build of torch");
+    if (!missing.empty())
+        return Error(asked + "the CUDA part of torch cannot be loaded (" + missing + "); install torch again");
+    if (!at::globalContext().hasCUDART())
+        return Error(asked +
+                     "this process has used a model on the CPU before the CUDA part of torch was loaded; use device "
+                     "cuda first, or in a process of its own");
+    return Error(asked + "torch finds no GPU that it can use; install or update NVIDIA's driver, or use device cpu");
+}
+
 }  // namespace
 
 torch::Device usable_device(const std::string& name) {
@@ -31,13 +53,8 @@ torch::Device usable_device(const std::string& name) {
         throw Error("`device` must be cpu, cuda or cuda:N, got " + name);
     }
     if (name == "cpu") return torch::kCPU;
-    // hosts that start without Python have not loaded torch's CUDA part yet
-    if (!at::hasCUDA()) dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
-    if (!at::hasCUDA()) {
-        throw Error(
-            "device " + name +
-            " was asked for, but this build of torch has no CUDA; use device cpu or install a CUDA build of torch");
-    }
+    const std::string missing = load_cuda_part();
+    if (!at::hasCUDA()) throw no_cuda(name, missing);
     at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
     const int count = c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).deviceCount();
     return torch::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device_index_of(name, count)));

@@ -1,7 +1,7 @@
 // Handshake with the loaded libtorch, whose interfaces change with every minor version.
 #include "les/version.h"
 
-#include <ATen/Version.h>
+#include <caffe2/core/common.h>
 
 #include <string>
 
@@ -15,11 +15,10 @@ namespace {
 std::string minor_version(const std::string& text) { return text.substr(0, text.find('.', text.find('.') + 1)); }
 
 std::string loaded_torch_version() {
-    // the build settings are the one place where libtorch tells its version at run time
-    const std::string settings = at::show_config(), key = "TORCH_VERSION=";
-    const auto start = settings.find(key);
-    if (start == std::string::npos) return "unknown";
-    return settings.substr(start + key.size(), settings.find(',', start) - start - key.size());
+    // not at::show_config, which asks torch for CUDA: hosts without Python load that part later (torch_module.cpp)
+    const auto& options = caffe2::GetBuildOptions();
+    const auto found = options.find("TORCH_VERSION");
+    return found == options.end() ? "unknown" : found->second;
 }
 
 }  // namespace

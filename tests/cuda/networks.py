@@ -1,7 +1,8 @@
 """Models with the network of this package, random weights: of one and two layers, with charge transfers, short-range;
 "whole_..." is without an entry `layer`.
 
-python tests/cuda/networks.py FOLDER writes them for H and O in both precisions, for the programs that check the device.
+python tests/cuda/networks.py FOLDER writes them for H and O in both precisions, for the programs that check
+the device, and the models of the reference cases.
 """
 
 import sys
@@ -36,5 +37,15 @@ def write_networks(folder: Path, symbols: list[str]) -> None:
             write_model_file(model, folder / f"{name}_{dtype}.les.pt", {}, None, None)
 
 
+def write_references(folder: Path) -> None:
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "data"))
+    from reference_cases import CASES, FIELD_CASES, load_case, write_case_model
+
+    for name in CASES + FIELD_CASES:
+        for dtype in ("float64", "float32"):
+            write_case_model(load_case(name), folder / f"{name}_{dtype}.les.pt", dtype)
+
+
 if __name__ == "__main__":
     write_networks(Path(sys.argv[1]), ["H", "O"])
+    write_references(Path(sys.argv[1]))

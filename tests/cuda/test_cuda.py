@@ -89,6 +89,23 @@ def test_check_without_a_compiler(tmp_path):
     )
 
 
+def test_parts_of_the_check(tmp_path):
+    """Parts by name; one that fails does not stop the next, and both leave a file."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'GPU 0: any'\n")
+    smi.chmod(0o755)
+    common = {"NVIDIA_SMI": str(smi), "PYTHON": "/nowhere/python", "RESULTS": str(tmp_path / "results")}
+    result = run("bash", ROOT / "scripts/gpu_check.sh", "mesh", "sanitize", **common)
+    assert result.stderr.startswith("gpu_check: error: there is no part sanitize; parts are compile models mesh step")
+    result = run("bash", ROOT / "scripts/gpu_check.sh", "ase", "lammps", **common)
+    check_refused(result, f"gpu_check: error: something failed, see {tmp_path / 'results'}")
+    lines = (tmp_path / "results" / "summary.txt").read_text().splitlines()
+    assert [line.split(" (")[0] for line in lines] == ["ase: FAILED", "lammps: FAILED"]
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        "machine.txt", "ase.txt", "lammps.txt", "summary.txt",
+    }  # fmt: skip
+
+
 def test_compiling_needs_the_package():
     result = run("bash", ROOT / "scripts/cuda_compile.sh", PYTHON="/nowhere/python")
     text = "les_md is not installed for `/nowhere/python`; run `make env`, or name another with PYTHON="
