@@ -19,7 +19,8 @@ LES_DEVICE void each_edge_of(const NeighborArrays& list, const EdgeRows& rows, s
         const std::int64_t at = static_cast<std::int64_t>(c) * list.n_atoms + i;
         const std::int64_t j = list.candidates[at].neighbour;
         if (i < list.n_centres && list.slots[at] != no_slot) item(i * rows.slots + list.slots[at], true);
-        if (j >= list.n_centres) continue;
+        // no_slot: a table that was too small, in a graph that was launched before the host knew
+        if (j >= list.n_centres || list.reverse[at] == no_slot) continue;
         const std::uint16_t slot = list.slots[static_cast<std::int64_t>(list.reverse[at]) * list.n_atoms + j];
         if (slot != no_slot) item(j * rows.slots + slot, false);
     }

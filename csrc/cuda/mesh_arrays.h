@@ -73,6 +73,7 @@ struct MeshArrays {
     /// With a sixteenth to spare; the stream is idle.
     void reserve_atoms(std::int64_t n_atoms, int n_channels, bool deterministic) {
         const std::int64_t room = n_atoms + n_atoms / 16, values = room * n_channels;
+        capacity_ = 0;  // until there is memory for all
         for (DeviceArray<double>* array : {&potentials, &forces}) array->release();
         potentials.reserve(values);
         forces.reserve(3 * room);

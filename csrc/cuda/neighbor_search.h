@@ -128,7 +128,7 @@ private:
         search_ = true;
         const bool resized = capacity_ == 0 || atoms.n_atoms != atoms_.n_atoms;
         if (atoms.n_owned != atoms_.n_owned) runs_.clear();
-        atoms_ = atoms;
+        atoms_.n_atoms = -1;  // until there is memory for all
         const std::int64_t n = atoms.n_atoms, room = n + n / 16;
         if (capacity_ == 0) {
             capacity_ = expected_neighbours(atoms.cell, atoms.periodic, cutoff_ + skin_, n);
@@ -144,13 +144,16 @@ private:
             sorted_.reserve(room);
             n_candidates_.reserve(room);
         }
-        const std::int32_t n_cells = grid_.n_cells();
-        grid_ = make_grid(atoms.cell, atoms.periodic, cutoff_ + skin_, n);
-        if (grid_.n_cells() == n_cells) return;
-        backend_.wait();
-        counts_.reserve(grid_.n_cells());
-        begin_.reserve(grid_.n_cells() + 1);
-        backend_.zero(counts_.data(), static_cast<std::size_t>(grid_.n_cells()) * sizeof(std::int32_t));
+        const CellGrid grid = make_grid(atoms.cell, atoms.periodic, cutoff_ + skin_, n);
+        if (grid.n_cells() != grid_.n_cells()) {
+            backend_.wait();
+            grid_ = {};
+            counts_.reserve(grid.n_cells());
+            begin_.reserve(grid.n_cells() + 1);
+            backend_.zero(counts_.data(), static_cast<std::size_t>(grid.n_cells()) * sizeof(std::int32_t));
+        }
+        grid_ = grid;
+        atoms_ = atoms;
     }
 
     void set_views() {

@@ -31,9 +31,11 @@ void DeviceBlocks::plan(std::int64_t n_centres, const std::function<void(const D
 
 bool DeviceBlocks::halve() {
     const std::int64_t n_centres = blocks_.empty() ? 0 : blocks_.front().n_centres;
-    if (!splits_ || n_centres / 2 < least_centres || device_.is_cpu()) return false;
-    c10::getDeviceAllocator(device_.type())->emptyCache();
+    if (!splits_ || n_centres / 2 < least_centres) return false;
+    if (!device_.is_cpu()) c10::getDeviceAllocator(device_.type())->emptyCache();
     limit_for_ = n_centres_;
+    bytes_per_centre_ *= 2.0;  // so that other numbers of centres do not come here again
+    said_ = false;
     set_limit(n_centres / 2);
     return true;
 }
@@ -60,13 +62,12 @@ void DeviceBlocks::find_limit(const std::function<void(const DeviceBlock&)>& eva
 
 void DeviceBlocks::set_limit(std::int64_t centres_of_block) {
     limit_ = std::max(centres_of_block, least_centres);
-    if (limit_ >= n_centres_) return;
-    char text[200];
-    std::snprintf(text, sizeof(text),
-                  "the network runs in blocks of up to %lld atoms, each evaluated twice: one takes %.3g kB and "
-                  "%.3g GB of the GPU's memory are free",
-                  static_cast<long long>(limit_), 1e-3 * bytes_per_centre_, 1e-9 * free_bytes_);
-    note_ = text;
+    if (limit_ >= n_centres_ || std::exchange(said_, true)) return;
+    char memory[100];
+    std::snprintf(memory, sizeof(memory), "one takes %.3g kB and %.3g GB of the GPU's memory are free",
+                  1e-3 * bytes_per_centre_, 1e-9 * free_bytes_);
+    note_ = "the network runs in blocks of up to " + std::to_string(limit_) +
+            " atoms, each evaluated twice: " + (bytes_per_centre_ > 0.0 ? memory : "the memory of the GPU ran out");
 }
 
 }  // namespace les

@@ -43,6 +43,7 @@ private:
     std::int64_t limit_for_ = -1;  // centres of the system it was found for
     double bytes_per_centre_ = 0.0, free_bytes_ = 0.0;
     std::string note_;
+    bool said_ = false;  // the number of centres in a domain changes all the time, the limit with it
 
     void find_limit(const std::function<void(const DeviceBlock&)>& evaluate);
     void set_limit(std::int64_t centres_of_block);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "device_blocks.h"
 #include "les/fields.h"
 #include "network_stages.h"
+#include "one_line_errors.h"
 #include "torch_module.h"
 #include "torch_stream.h"
 
@@ -235,11 +237,15 @@ struct DeviceNetwork::Implementation {
         for (;;) {
             try {
                 return evaluation();
-            } catch (const c10::OutOfMemoryError&) {
+            } catch (const Error&) {
+                throw;
+            } catch (const std::exception& error) {
+                // not c10::OutOfMemoryError alone: TorchScript makes a std::runtime_error of it
+                if (captured || !tells_of_memory(error.what())) throw;
                 graph.reset();
                 gradients.reset();
                 ++generation;
-                if (captured || !blocks.halve()) throw;
+                if (!blocks.halve()) throw;
                 plan();
             }
         }

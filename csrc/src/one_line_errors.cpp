@@ -24,13 +24,12 @@ std::string last_line(std::string message) {
     return message.substr(message.rfind('\n') + 1);
 }
 
-/// Whether a message of torch is about memory, of the processor or of a device.
+}  // namespace
+
 bool tells_of_memory(const std::string& message) {
     return message.find("can't allocate memory") != std::string::npos ||
            message.find("out of memory") != std::string::npos;
 }
-
-}  // namespace
 
 void with_one_line_errors(const std::function<void()>& evaluation) {
     try {

@@ -166,7 +166,7 @@ class ExportedModel(nn.Module):
 
         # one block keeps its graph; of several only energies and charges are kept, and their graphs are made again
         energy = torch.zeros([], dtype=torch.float64, device=positions.device)
-        charges = torch.zeros(0)
+        charges = torch.zeros(0, device=positions.device)
         leaf = edge_vectors
         for b in range(n_blocks):
             leaf = edge_vectors[first_edges[b] : first_edges[b + 1]].requires_grad_(gradients and n_blocks == 1)

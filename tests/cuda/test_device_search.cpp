@@ -2,6 +2,7 @@
 // on the order of threads, reuse within the skin, tables that grow, ghosts, and input that is refused.
 #include <random>
 
+#include "cuda/edge_forces.cuh"
 #include "search_cases.h"
 
 namespace {
@@ -139,6 +140,25 @@ void check_elements() {
     }
 }
 
+/// Where a table was too small, a pair may be missing from its other end: that is no edge, and nothing is read for it.
+void check_missing_reverse() {
+    using namespace les::cuda;
+    std::vector<std::int32_t> n_candidates{1, 0};
+    std::vector<Candidate> candidates(2, Candidate{1, {0, 0, 0}});
+    std::vector<std::uint16_t> reverse(2, no_slot), slots(2 * (std::size_t{no_slot} + 1), 0);
+    NeighborArrays list{};
+    list.n_atoms = list.n_centres = 2;
+    list.capacity = 1;
+    list.n_candidates = n_candidates.data();
+    list.candidates = candidates.data();
+    list.reverse = reverse.data();
+    list.slots = slots.data();
+    int outgoing = 0, incoming = 0;
+    each_edge_of(list, {1, nullptr, nullptr}, 0,
+                 [&](std::int64_t, bool is_outgoing) { ++(is_outgoing ? outgoing : incoming); });
+    CHECK(outgoing == 1 && incoming == 0);
+}
+
 void check_refusals() {
     const les::Matrix3 cell{{{12.0, 0.0, 0.0}, {0.0, 12.0, 0.0}, {0.0, 0.0, 12.0}}};
     EmulatedBackend backend;
@@ -178,6 +198,7 @@ int main() {
     check_growth();
     check_ghosts();
     check_elements();
+    check_missing_reverse();
     check_refusals();
     std::puts("the neighbour search of the device finds the edges of the host's");
 }

@@ -2,6 +2,7 @@
 // boxes that change, tables that grow, blocks of atoms, several domains, input that is refused.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <random>
 
@@ -10,6 +11,7 @@
 #include "../cpp/check.h"
 #include "../cpp/results.h"
 #include "emulated_step.h"
+#include "limited_memory.h"
 
 namespace {
 
@@ -94,6 +96,47 @@ void check_blocks(const Files& files, const std::string& name) {
     Device whole(file, mesh_options()), parts(file, mesh_options(), 5);
     check_same(parts.compute(example.system), whole.compute(example.system), 1e-12, name + " in blocks");
     CHECK(whole.network.n_blocks() == 1 && parts.network.n_blocks() == (example.system.n_all + 4) / 5);
+}
+
+/// Where torch's memory ends, in the forward pass, which is TorchScript's, or in the backward pass: smaller blocks.
+void check_memory(const Files& files, double share) {
+    const les::ModelFile file = files.model("short_range");
+    const Case example(files.json("periodic"), file);
+    // cells side by side
+    std::vector<double> positions;
+    std::vector<std::int32_t> types;
+    les::System system = example.system;
+    for (auto& row : system.cell)
+        for (double& x : row) x *= 4.0;
+    const auto n = static_cast<std::size_t>(example.system.n_local);
+    for (std::size_t image = 0; image < 64; ++image) {
+        const std::size_t place[3] = {image / 16, image / 4 % 4, image % 4};
+        for (std::size_t x = 0; x < 3 * n; ++x) {
+            positions.push_back(example.positions[x]);
+            for (std::size_t a = 0; a < 3; ++a)
+                positions.back() += static_cast<double>(place[a]) * example.system.cell[a][x % 3];
+        }
+        types.insert(types.end(), example.types.begin(), example.types.end());
+    }
+    system.n_local = system.n_all = static_cast<std::int64_t>(types.size());
+    system.positions = positions.data();
+    system.types = types.data();
+    Device whole(file, {}), limited(file, {});
+    std::size_t asked = 0;
+    {
+        const LimitedMemory memory(std::numeric_limits<std::size_t>::max());
+        whole.compute(system);
+        asked = memory.most_asked();
+    }
+    {
+        const LimitedMemory memory(static_cast<std::size_t>(share * static_cast<double>(asked)));
+        limited.compute(system);
+        CHECK(memory.n_refused() > 0);
+    }
+    check_same(limited.results, whole.results, 1e-12, "with little memory");
+    CHECK(whole.network.n_blocks() == 1 && limited.network.n_blocks() > 1);
+    const std::vector<std::string> said = limited.step.take_warnings();
+    CHECK(said.size() == 1 && said[0].rfind("the network runs in blocks of up to ", 0) == 0);
 }
 
 /// Every bit is the same, however threads come.
@@ -227,6 +270,7 @@ int main(int, char** arguments) {
     for (const char* name : {"periodic", "triclinic", "isolated", "neutralized", "two_channels"})
         check_trajectory(files, name);
     for (const char* name : {"periodic", "isolated", "charge_transfers"}) check_blocks(files, name);
+    for (const double share : {0.6, 0.3}) check_memory(files, share);
     check_deterministic(files);
     for (const char* name : {"triclinic", "charge_transfers"}) check_ghosts(files, name);
     check_refusals(files);
