@@ -32,6 +32,6 @@ class ReferenceCalculator(Calculator):
         batch = frame_from_atoms(self.atoms, settings.symbols, settings.cutoff)
         results = evaluate(self.model, {name: values.to(self.device) for name, values in batch.items()}, virial=False)
         self.results = {
-            "energy": float(results[fields.ENERGY]),
+            "energy": float(results[fields.ENERGY].detach()),
             "forces": results[fields.FORCES].cpu().numpy(),
         }

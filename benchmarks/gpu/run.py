@@ -68,29 +68,35 @@ class Benchmark:
         """Lines of JSON of a process, which is ended if one of them takes longer than the time limit."""
         found: list[dict[str, Any]] = []
         environment = os.environ | {"PYTHONPATH": path_list(str(MESH), os.environ.get("PYTHONPATH"))}
-        with tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        late = threading.Event()
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
+        ):
             assert process.stdout is not None
-            while True:
-                late = threading.Event()
-                timer = threading.Timer(self.options.timeout, lambda late=late: (late.set(), process.kill()))
+
+            def give_up() -> None:
+                late.set()
+                process.kill()
+
+            line = "first"
+            while line:
+                timer = threading.Timer(self.options.timeout, give_up)
                 timer.start()
                 line = process.stdout.readline()
                 timer.cancel()
                 if line.startswith("{"):
                     found.append(json.loads(line))
                     self.say(label, found[-1])
-                if not line:
-                    break
-            if late.is_set():
-                found.append({"failed": f"took longer than {self.options.timeout:g} s"})
-            elif process.wait() != 0:
-                errors.seek(0)
-                last = errors.read().strip().splitlines()[-1:] or ["no message"]
-                found.append({"failed": f"ended with status {process.returncode}: {last[0][:200]}"})
-            else:
-                return found
-        self.say(label, found[-1])
+            status = process.wait()
+            errors.seek(0)
+            last = errors.read().strip().splitlines()[-1:] or ["no message"]
+        if late.is_set() or status != 0:
+            why = (
+                f"took longer than {self.options.timeout:g} s" if late.is_set() else f"status {status}: {last[0][:200]}"
+            )
+            found.append({"failed": why})
+            self.say(label, found[-1])
         return found
 
     def say(self, label: str, answer: dict[str, Any]) -> None:
@@ -185,7 +191,7 @@ class Benchmark:
         rows: Rows = {}
         for way, label in (("engine", "LESCalculator"), ("reference", "reference way")):
             task = {"way": way, "sizes": options.step_sizes, "device": options.device, "cores": self.cores()[-1:]}
-            task |= {"model": str(model), "folder": str(self.folder), "seconds": 3 * options.seconds, "warm_up": 5}
+            task |= {"model": str(model), "folder": str(self.folder), "seconds": 3 * options.seconds}
             rows[label] = self.answers(label, [sys.executable, str(HERE / "step_worker.py"), json.dumps(task)])
         differences = compare_forces(rows["LESCalculator"], rows["reference way"])
         for n, difference in zip(options.step_sizes, differences, strict=False):
@@ -256,7 +262,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Mesh and whole steps on a device, beside peers in the same run.")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--only", choices=["mesh", "step"], help="one part; default both")
-    parser.add_argument("--largest", type=int, help="atoms; default 10^7, on the CPU 10^4 (steps: 10^6, 10^3)")
+    parser.add_argument("--largest", type=int, help="atoms; default 10^7, on the CPU 10^4")
+    parser.add_argument("--largest-step", type=int, help="atoms in whole steps; default 10^6, on the CPU 10^3")
     parser.add_argument("--sizes", type=int, nargs="+", help="atoms, even numbers, on the CPU instead of powers of ten")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="of the mesh, peers too")
     parser.add_argument("--accuracy", type=float, default=1e-4, help="rms force error over that of random charges")
@@ -267,12 +274,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else arguments
     on_gpu = options.device == "cuda"
-    if options.largest is not None and options.largest < 1000:
-        parser.error(f"--largest must be 1000 or more, got {options.largest}")
+    for name, value in (("--largest", options.largest), ("--largest-step", options.largest_step)):
+        if value is not None and value < 1000:
+            parser.error(f"{name} must be 1000 or more, got {value}")
     if options.sizes and (on_gpu or min(options.sizes) < 30 or any(n % 2 for n in options.sizes)):
         parser.error("--sizes are even numbers of 30 or more, for --device cpu; on a GPU use --largest")
     largest = options.largest or (10_000_000 if on_gpu else 10_000)
-    largest_step = min(largest, 1_000_000 if on_gpu else 1_000)
+    largest_step = options.largest_step or min(largest, 1_000_000 if on_gpu else 1_000)
     options.step_sizes = sorted(options.sizes) if options.sizes else decades(largest_step)
     options.sizes = options.step_sizes if options.sizes else decades(largest)
     if on_gpu:

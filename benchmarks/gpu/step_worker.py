@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 from boxes import moving_water
 from worker import confine
+
+WARM_UP = 5  # steps, in which graphs are captured
 
 
 def make_calculator(task: dict[str, Any]) -> Any:
@@ -43,17 +46,19 @@ def measure(task: dict[str, Any], calculator: Any, n: int) -> dict[str, Any]:
     forces = atoms.get_forces()
     path = Path(task["folder"]) / f"step-{task['way']}-{len(atoms)}.npy"
     np.save(path, forces)
-    for frame in frames[1 : 1 + task["warm_up"]]:
-        atoms.set_positions(frame)
-        atoms.get_forces()
+    take_steps(atoms, frames[1 : 1 + WARM_UP], task["seconds"])
+    seconds = take_steps(atoms, frames, task["seconds"])
+    return {"atoms": len(atoms), "seconds": seconds, "forces": str(path)}
+
+
+def take_steps(atoms: ase.Atoms, frames: np.ndarray, budget: float) -> float:
+    """Seconds of a step through `frames`, or through the first of them if all would take more than `budget` seconds."""
     start, steps = time.perf_counter(), 0
-    for frame in frames:
-        atoms.set_positions(frame)
+    while steps < len(frames) and (steps == 0 or time.perf_counter() - start < budget):
+        atoms.set_positions(frames[steps])
         atoms.get_forces()
         steps += 1
-        if time.perf_counter() - start > task["seconds"]:
-            break
-    return {"atoms": len(atoms), "seconds": (time.perf_counter() - start) / steps, "steps": steps, "forces": str(path)}
+    return (time.perf_counter() - start) / steps
 
 
 def main() -> None:
