@@ -165,3 +165,28 @@ def test_processes_that_end_early_end_their_row(benchmark, tmp_path, program, re
     )
     answers = run.Benchmark(options).answers("a peer", [sys.executable, "-c", program])
     assert answers == [{"atoms": 30}, {"failed": reason}]
+
+
+def test_seconds_on_a_gpu_are_those_of_its_events(benchmark, monkeypatch):
+    clock = [0.0]  # milliseconds on the device
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.time = clock[0]
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return end.time - self.time
+
+    def run():
+        clock[0] += 0.5
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert benchmark("timing").seconds_of(run, 4, "cuda") == pytest.approx(2e-3)
+    assert benchmark("timing").median_seconds(run, "cuda", 60.0) == pytest.approx(5e-4)
+    assert clock[0] < 1000.0
