@@ -115,6 +115,10 @@ def test_programs_for_the_gpu(benchmark, tmp_path, monkeypatch):
     assert references == {"1000": {"energy": -159.5}}
     assert rows["bandwidth floor"] == [{"atoms": 1000, "seconds": 1e-6}, {"failed": "out of memory"}]
     assert rows["les_md"][0]["failed"] == "wrong energy"
+    assert measured.wrong == []  # `worker`, which is not called here, has noted it
+    checked[0] = {"failed": "status 1: no message"}
+    measured.own_on_gpu({})
+    assert measured.wrong == ["les_md, 1000 atoms: not compared with a reference"]
     assert rows["les_md, deterministic"][0]["seconds"] == pytest.approx(30e-6)
     assert measured.program("step_times", 1000) == (
         [], f"{tmp_path / 'step_times'} is not there; run scripts/gpu_check.sh compile",
