@@ -8,14 +8,16 @@
 #   step        whole evaluations against the engine on the CPU; where they fail, each case by itself
 #   ase, lammps, openmm   the hosts with device cuda, LAMMPS also on several ranks that share the GPU
 #   mesh_times, step_times   times, the mesh in both precisions
+#   peers       both again beside torch-pme, nvalchemi-toolkit-ops and the reference way (benchmarks/gpu/run.py)
 #   memcheck, racecheck      compute-sanitizer over some of the comparisons: slow
 # Each part writes RESULTS/part.txt, and a line into RESULTS/summary.txt; the exit status is 1 if one failed.
-# Environment: PYTHON, CUDACXX, NVIDIA_SMI, JOBS (compilers at once), LIMIT (seconds for each part, 300), RESULTS
-# (build/gpu_check), LARGEST (atoms in the timings of the mesh, 10000000), LARGEST_STEP (of evaluations, 1000000).
+# Environment: PYTHON, CUDACXX, NVIDIA_SMI, JOBS (compilers at once), LIMIT (seconds for each part, 300), LIMIT_PEERS
+# (seconds for the part peers, 1800), RESULTS (build/gpu_check), LARGEST (atoms in the timings of the mesh, 10000000),
+# LARGEST_STEP (of evaluations, 1000000).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all=(compile models mesh step ase lammps openmm mesh_times step_times memcheck racecheck)
+all=(compile models mesh step ase lammps openmm mesh_times step_times peers memcheck racecheck)
 parts=("$@")
 [ $# -gt 0 ] || parts=("${all[@]}")
 python="${PYTHON:-.venv/bin/python}"
@@ -68,6 +70,10 @@ mesh_times() {
         "$folder/mesh_times" "${LARGEST:-10000000}" float64 1e-4
 }
 step_times() { has_programs && "$folder/step_times" "$models/water.les.pt" "${LARGEST_STEP:-1000000}"; }
+peers() {
+    has_programs && "$python" benchmarks/gpu/run.py --programs "$folder" --largest "${LARGEST:-10000000}" \
+        --largest-step "${LARGEST_STEP:-1000000}" --output "$results/peers"
+}
 sanitize() {
     [ -x "$sanitizer" ] || {
         echo "compute-sanitizer is not found; it is part of the CUDA toolkit, add its folder to PATH"
@@ -93,14 +99,16 @@ torch="$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").su
 libraries="$torch/lib$(printf ':%s' "$torch"/../nvidia/cu*/lib)"
 export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" PYTHONUNBUFFERED=1
 export python results folder models nvcc sanitizer
-export -f has_programs compile models mesh step ase lammps openmm mesh_times step_times sanitize memcheck racecheck
+export -f has_programs compile models mesh step ase lammps openmm mesh_times step_times peers sanitize memcheck racecheck
 
 failed=0
 : >"$results/summary.txt"
 for part in "${parts[@]}"; do
     echo "gpu_check: $part"
     start=$SECONDS
-    timeout -k 10 "${LIMIT:-300}" bash -uo pipefail -c "$(declare -p steps); $part" 2>&1 | tee "$results/$part.txt"
+    limit="${LIMIT:-300}"
+    [ "$part" != peers ] || limit="${LIMIT_PEERS:-1800}"
+    timeout -k 10 "$limit" bash -uo pipefail -c "$(declare -p steps); $part" 2>&1 | tee "$results/$part.txt"
     status=${PIPESTATUS[0]}
     case $status in
         0) said="passed" ;;

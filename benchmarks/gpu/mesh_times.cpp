@@ -1,6 +1,7 @@
 // Times of the mesh on a GPU for 10^3 to 10^7 atoms, beside what the bandwidth of the device allows. Prints a table in
-// Markdown. Options: the largest number of atoms, the precision (float32 or float64), the accuracy.
-//     mesh_times [10000000 [float32 [1e-4]]]
+// Markdown. Options: the largest number of atoms, the precision (float32 or float64), the accuracy, and a folder for
+// what run.py reads: mesh_times.jsonl, one line for each size, and forces-N.bin of up to 10^6 atoms.
+//     mesh_times [10000000 [float32 [1e-4 [folder]]]]
 //     mesh_times traffic [float32 [1e-4]]     bytes an atom of each stage; needs no GPU
 #include <cuda_runtime.h>
 
@@ -8,7 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -71,16 +72,22 @@ les::Matrix3 cube(std::int64_t n) {
     return cell;
 }
 
+/// Random number `index` in [0, 1), by splitmix64: boxes.py has the same, so that peers get the same atoms.
+double uniform(std::uint64_t index) {
+    std::uint64_t z = (index + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return std::ldexp(static_cast<double>((z ^ (z >> 31)) >> 11), -53);
+}
+
 struct Atoms {
     les::Matrix3 cell;
     DeviceArray<double> positions, charges;
 
-    /// Neutral random charges.
+    /// Neutral charges at random.
     explicit Atoms(std::int64_t n) : cell(cube(n)) {
-        std::mt19937_64 engine(1);
-        std::uniform_real_distribution<double> uniform(0.0, cell[0][0]);
         std::vector<double> r(static_cast<std::size_t>(3 * n)), q(static_cast<std::size_t>(n));
-        for (double& x : r) x = uniform(engine);
+        for (std::size_t i = 0; i < r.size(); ++i) r[i] = cell[0][0] * uniform(i);
         for (std::size_t i = 0; i < q.size(); ++i) q[i] = i % 2 == 0 ? 0.4 : -0.4;
         positions.reserve(3 * n);
         charges.reserve(n);
@@ -122,7 +129,36 @@ void check_same(double energy, double& before, std::int64_t n) {
                      std::to_string(before) + " eV another way");
 }
 
-void times(std::int64_t largest, const les::LongRangeOptions& options, cudaStream_t stream) {
+constexpr std::int64_t largest_forces = 1000000;  // atoms; beyond it run.py has no reference
+
+/// One size as a line of JSON.
+void write_line(std::ofstream& lines, const les::cuda::MeshSetup& setup, std::int64_t n, double energy, double plain,
+                double graph, double scattered, double floor) {
+    char line[512];
+    const auto& mesh = setup.report().mesh;
+    std::snprintf(line, sizeof(line),
+                  "{\"atoms\": %lld, \"mesh\": [%d, %d, %d], \"nodes\": %d, \"energy\": %.12g, \"plain_us\": %.4g, "
+                  "\"graph_us\": %.4g, \"scattered_us\": %.4g, \"floor_us\": %.4g}",
+                  static_cast<long long>(n), mesh[0], mesh[1], mesh[2], setup.nodes(), energy, plain, graph, scattered,
+                  floor);
+    lines << line << std::endl;
+    if (!lines) throw les::Error("mesh_times.jsonl cannot be written; is the disk full?");
+}
+
+/// (n, 3) eV/angstrom as raw float64.
+void write_forces(const std::string& folder, const std::vector<double>& forces, std::int64_t n) {
+    std::ofstream file(folder + "/forces-" + std::to_string(n) + ".bin", std::ios::binary);
+    file.write(reinterpret_cast<const char*>(forces.data()),
+               static_cast<std::streamsize>(forces.size() * sizeof(double)));
+    if (!file.flush()) throw les::Error("the forces cannot be written to " + folder + "; is the disk full?");
+}
+
+void times(std::int64_t largest, const les::LongRangeOptions& options, const std::string& folder, cudaStream_t stream) {
+    std::ofstream lines;
+    if (!folder.empty()) {
+        lines.open(folder + "/mesh_times.jsonl");
+        if (!lines) throw les::Error("mesh_times.jsonl cannot be written to " + folder + "; does the folder exist?");
+    }
     const double bytes_per_second = bandwidth(stream);
     cudaDeviceProp device{};
     check(cudaGetDeviceProperties(&device, 0), "the device");
@@ -144,7 +180,9 @@ void times(std::int64_t largest, const les::LongRangeOptions& options, cudaStrea
             solver->set_cell(atoms.cell, n);
             const double found =
                 microseconds(stream, [&] { solver->compute(atoms.positions.data(), atoms.charges.data(), n); });
-            check_same(solver->copy_results().energy, energy, n);
+            const les::LongRangeResult result = solver->copy_results();
+            check_same(result.energy, energy, n);
+            if (!folder.empty() && !deterministic && n <= largest_forces) write_forces(folder, result.forces, n);
             return found;
         };
         les::cuda::MeshSetup setup(parameters, 1, options);
@@ -159,6 +197,7 @@ void times(std::int64_t largest, const les::LongRangeOptions& options, cudaStrea
                     static_cast<long long>(n), mesh[0], mesh[1], mesh[2], setup.nodes(), plain, graph,
                     1e3 * graph * by_n, scattered, 1e3 * scattered * by_n, 1e-3 * bytes * by_n, floor, graph / floor);
         std::fflush(stdout);
+        if (!folder.empty()) write_line(lines, setup, n, energy, plain, graph, scattered, floor);
     }
 }
 
@@ -182,7 +221,7 @@ int main(int argc, char** argv) {
         }
         cudaStream_t stream = nullptr;
         check(cudaStreamCreate(&stream), "a stream");
-        times(argc > 1 ? std::atoll(argv[1]) : 10000000, options, stream);
+        times(argc > 1 ? std::atoll(argv[1]) : 10000000, options, argc > 4 ? argv[4] : "", stream);
         check(cudaStreamDestroy(stream), "the stream");
     } catch (const les::Error& error) {
         std::fprintf(stderr, "mesh_times: error: %s\n", error.what());

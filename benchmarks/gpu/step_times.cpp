@@ -1,6 +1,7 @@
 // Times of whole evaluations on a GPU, positions to forces, for boxes of water of 10^3 atoms and more, with the share
-// of the mesh. Prints a table in Markdown. Needs a model file for H and O (water_model.py writes one of default size).
-//     step_times model.les.pt [largest number of atoms, 1000000]
+// of the mesh. Atoms move, so that neighbours are searched anew once in 15 steps. Prints a table in Markdown. Needs a
+// model file for H and O (water_model.py writes one of default size). A folder gets step_times.jsonl, for run.py.
+//     step_times model.les.pt [largest number of atoms, 1000000 [folder]]
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -56,17 +58,69 @@ struct Water {
     std::int64_t n_atoms() const { return static_cast<std::int64_t>(types.size()); }
 };
 
-/// Milliseconds of one call of `run` with its end on the device, the median of several.
+/// Steps after which the fastest atom has moved by half the skin.
+constexpr int steps_of_search = 15;
+
+/// Positions of a simulation, on the device: every atom goes its own way at a constant velocity, from frame to frame
+/// and then back to the first. A search is due at the first frame and in the middle of the way.
+class Frames {
+public:
+    static constexpr int count = 2 * steps_of_search;
+
+    Frames(const Water& water, double skin) : size_(3 * water.n_atoms()) {
+        std::mt19937 engine(2);
+        std::normal_distribution<double> normal;
+        std::vector<double> step(water.positions.size()), frame = water.positions;
+        double fastest = 0.0;
+        for (std::size_t i = 0; i < step.size(); i += 3) {
+            const double light = i % 9 == 0 ? 1.0 : 4.0;  // square root of the ratio of the masses of O and H
+            double squared = 0.0;
+            for (std::size_t x = 0; x < 3; ++x) {
+                step[i + x] = light * normal(engine);
+                squared += step[i + x] * step[i + x];
+            }
+            fastest = std::max(fastest, squared);
+        }
+        const double scale = 0.5 * skin / (steps_of_search * std::sqrt(fastest));
+        positions.reserve(size_);
+        frames_.reserve(count * size_);
+        for (int f = 0; f < count; ++f) {
+            check(cudaMemcpy(frames_.data() + f * size_, frame.data(), bytes(1), cudaMemcpyHostToDevice), "a frame");
+            for (std::size_t i = 0; i < step.size(); ++i) frame[i] += scale * step[i];
+        }
+        check(cudaDeviceSynchronize(), "the frames");  // another stream reads them
+    }
+
+    /// Puts the next positions into place, on the stream.
+    void move(cudaStream_t stream) {
+        check(cudaMemcpyAsync(positions.data(), frames_.data() + next_ * size_, bytes(1), cudaMemcpyDeviceToDevice,
+                              stream),
+              "new positions");
+        next_ = (next_ + 1) % count;
+    }
+
+    /// Of `n` frames.
+    std::size_t bytes(int n) const { return static_cast<std::size_t>(n * size_) * sizeof(double); }
+
+    DeviceArray<double> positions;  ///< what an engine reads
+
+private:
+    std::int64_t size_;
+    DeviceArray<double> frames_;
+    int next_ = 0;
+};
+
+/// Milliseconds of one call of `run` with its end on the device, the median of several; each goes through all frames.
 template <class Run>
 double milliseconds(cudaStream_t stream, const Run& run) {
     for (int i = 0; i < 3; ++i) run();
     check(cudaStreamSynchronize(stream), "the warm-up");
     std::vector<double> times;
-    for (int sample = 0; sample < 7; ++sample) {
+    for (int sample = 0; sample < 5; ++sample) {
         int calls = 0;
         const auto start = std::chrono::steady_clock::now();
         double passed = 0.0;
-        while (passed < 0.05) {
+        while (passed < 0.05 || calls % Frames::count != 0) {
             run();
             check(cudaStreamSynchronize(stream), "an evaluation");
             ++calls;
@@ -82,17 +136,26 @@ double milliseconds(cudaStream_t stream, const Run& run) {
 constexpr std::int64_t largest_graph = 30000;
 
 /// Milliseconds of a step that is one launch.
-double time_of_graph(const les::ModelFile& file, const les::DeviceSystem& system, cudaStream_t stream) {
+double time_of_graph(const les::ModelFile& file, const les::DeviceSystem& system, Frames& frames, cudaStream_t stream) {
     les::EngineOptions options;
     options.graphs = "on";
     les::DeviceEngine engine(file, options, 0, stream);
-    for (int step = 0; step < 5; ++step) engine.compute(system);  // capture and check
-    const double found = milliseconds(stream, [&] { engine.compute(system); });
+    const auto step = [&] {
+        frames.move(stream);
+        engine.compute(system);
+    };
+    for (int i = 0; i < 5; ++i) step();  // capture and check
+    const double found = milliseconds(stream, step);
     for (const std::string& text : engine.take_warnings()) std::fprintf(stderr, "%s\n", text.c_str());
     return found;
 }
 
-void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream) {
+void times(const les::ModelFile& file, std::int64_t largest, const std::string& folder, cudaStream_t stream) {
+    std::ofstream lines;
+    if (!folder.empty()) {
+        lines.open(folder + "/step_times.jsonl");
+        if (!lines) throw les::Error("step_times.jsonl cannot be written to " + folder + "; does the folder exist?");
+    }
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, 0), "the device");
     std::printf("%s, %s network, accuracy 1e-4\n\n", properties.name, file.metadata().dtype.c_str());
@@ -101,23 +164,22 @@ void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream
     for (std::int64_t wanted = 1000; wanted <= largest; wanted *= 10) {
         const Water water(file, wanted);
         const std::int64_t n = water.n_atoms();
-        DeviceArray<double> positions;
+        les::EngineOptions options;
+        options.graphs = "off";
+        Frames frames(water, options.skin);
         DeviceArray<std::int32_t> types;
-        positions.reserve(3 * n);
         types.reserve(n);
-        check(cudaMemcpy(positions.data(), water.positions.data(), water.positions.size() * sizeof(double),
-                         cudaMemcpyHostToDevice),
-              "the positions");
         check(cudaMemcpy(types.data(), water.types.data(), water.types.size() * sizeof(std::int32_t),
                          cudaMemcpyHostToDevice),
               "the types");
         check(cudaDeviceSynchronize(), "the input");  // another stream reads it
-        les::EngineOptions options;
-        options.graphs = "off";
         les::DeviceEngine engine(file, options, 0, stream);
-        const les::DeviceSystem system{n, positions.data(), types.data(), water.cell, true, {}};
-        const double step = milliseconds(stream, [&] { engine.compute(system); });
-        const double graph = n <= largest_graph ? time_of_graph(file, system, stream) : 0.0;
+        const les::DeviceSystem system{n, frames.positions.data(), types.data(), water.cell, true, {}};
+        const double step = milliseconds(stream, [&] {
+            frames.move(stream);
+            engine.compute(system);
+        });
+        const double graph = n <= largest_graph ? time_of_graph(file, system, frames, stream) : 0.0;
         for (const std::string& text : engine.take_warnings()) std::fprintf(stderr, "%s\n", text.c_str());
         double mesh = 0.0;
         if (file.metadata().long_range) {
@@ -126,7 +188,7 @@ void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream
             const auto solver = les::cuda::make_mesh_solver(*file.metadata().long_range, file.metadata().n_channels,
                                                             of_mesh, {}, stream);
             solver->set_cell(water.cell, n);
-            mesh = milliseconds(stream, [&] { solver->compute(positions.data(), engine.latent_charges(), n); });
+            mesh = milliseconds(stream, [&] { solver->compute(frames.positions.data(), engine.latent_charges(), n); });
         }
         std::size_t free = 0, total = 0;
         check(cudaMemGetInfo(&free, &total), "the memory of the GPU");
@@ -134,8 +196,14 @@ void times(const les::ModelFile& file, std::int64_t largest, cudaStream_t stream
         if (graph > 0.0) std::snprintf(captured, sizeof(captured), "%.3f", graph);
         std::printf("| %lld | %.3f | %s | %.1f | %.3f | %.1f %% | %.2f |\n", static_cast<long long>(n), step, captured,
                     1e6 * step / static_cast<double>(n), mesh, 100.0 * mesh / step,
-                    1e-9 * static_cast<double>(total - free));
+                    1e-9 * static_cast<double>(total - free - frames.bytes(Frames::count)));
         std::fflush(stdout);
+        if (folder.empty()) continue;
+        char line[256];
+        std::snprintf(line, sizeof(line), "{\"atoms\": %lld, \"plain_ms\": %.4g, \"graph_ms\": %s, \"mesh_ms\": %.4g}",
+                      static_cast<long long>(n), step, graph > 0.0 ? captured : "null", mesh);
+        lines << line << std::endl;
+        if (!lines) throw les::Error("step_times.jsonl cannot be written; is the disk full?");
     }
 }
 
@@ -148,13 +216,14 @@ int main(int argc, char** argv) {
         return 2;
     }
     if (argc < 2) {
-        std::fputs("step_times: error: usage: step_times model.les.pt [largest number of atoms]\n", stderr);
+        std::fputs("step_times: error: usage: step_times model.les.pt [largest number of atoms [folder]]\n", stderr);
         return 2;
     }
     try {
         cudaStream_t stream = nullptr;
         check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
-        times(les::ModelFile::from_path(argv[1]), argc > 2 ? std::atoll(argv[2]) : 1000000, stream);
+        times(les::ModelFile::from_path(argv[1]), argc > 2 ? std::atoll(argv[2]) : 1000000, argc > 3 ? argv[3] : "",
+              stream);
         check(cudaStreamDestroy(stream), "the stream");
     } catch (const les::Error& error) {
         std::fprintf(stderr, "step_times: error: %s\n", error.what());

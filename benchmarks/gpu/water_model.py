@@ -12,10 +12,14 @@ from les_md.model import LESModel
 from les_md.settings import LongRangeSettings, ModelSettings
 
 
-def main() -> None:
+def water_model() -> LESModel:
+    """The model, the same in every process."""
     torch.manual_seed(1)
-    settings = ModelSettings(symbols=["H", "O"], long_range=LongRangeSettings())
-    write_model_file(LESModel(settings).eval(), sys.argv[1], {}, None, None)
+    return LESModel(ModelSettings(symbols=["H", "O"], long_range=LongRangeSettings())).eval()
+
+
+def main() -> None:
+    write_model_file(water_model(), sys.argv[1], {}, None, None)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,16 @@ class LesMesh(MeasuredSolver):
     def evaluate(self, positions: np.ndarray) -> None:
         self.result = self.solver.compute(self.box.charges, positions, self.box.cell)
 
+    def energy(self) -> float:
+        """Of the last evaluation, eV."""
+        return float(self.result.energy)
+
     def forces(self) -> np.ndarray:
         return np.asarray(self.result.forces)
+
+    def potentials(self) -> np.ndarray:
+        """(n,), V, of the last evaluation."""
+        return np.asarray(self.result.potentials).ravel()
 
     def describe(self) -> str:
         plan = self.solver.plan

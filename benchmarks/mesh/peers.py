@@ -170,6 +170,7 @@ class TorchPME(MeasuredSolver):
     """
 
     dtype: ClassVar[str]
+    device = "cpu"
     provides = "energy, potentials, forces"
     calibrate_every_size = True
     tolerance = 2.0
@@ -186,10 +187,13 @@ class TorchPME(MeasuredSolver):
         self.torch, self.module = torch, torchpme
         torch.set_num_threads(self.threads)
         self.type = getattr(torch, self.dtype)
-        self.charges = torch.tensor(box.charges[:, None], dtype=self.type, requires_grad=True)
-        self.cell = torch.tensor(box.cell, dtype=self.type)
+        self.charges = torch.tensor(box.charges[:, None], dtype=self.type, device=self.device, requires_grad=True)
+        self.cell = torch.tensor(box.cell, dtype=self.type, device=self.device)
         # no pairs: the real-space part is left out
-        self.pairs = torch.zeros((0, 2), dtype=torch.int64), torch.zeros(0, dtype=self.type)
+        self.pairs = (
+            torch.zeros((0, 2), dtype=torch.int64, device=self.device),
+            torch.zeros(0, dtype=self.type, device=self.device),
+        )
 
     def build(self, settings: Settings) -> None:
         n = settings["points"]
@@ -200,20 +204,26 @@ class TorchPME(MeasuredSolver):
             self.module.CoulombPotential(smearing=SMEARING),
             mesh_spacing=2.0 * length / (n - 1.5),
             interpolation_nodes=5,
-        ).to(dtype=self.type)
+        ).to(dtype=self.type, device=self.device)
 
     def before_evaluation(self, positions: np.ndarray) -> None:
-        self.positions = self.torch.tensor(positions, dtype=self.type, requires_grad=True)
-        self.charges.grad = None
+        self.positions = self.torch.tensor(positions, dtype=self.type, device=self.device, requires_grad=True)
 
     def evaluate(self, positions: np.ndarray) -> None:
         potentials = self.calculator(self.charges, self.cell, self.positions, *self.pairs)
-        (potentials * self.charges).sum().backward()
+        self.sum = (potentials * self.charges).sum()
+        self.gradients = self.torch.autograd.grad(self.sum, (self.positions, self.charges))
+
+    def energy(self) -> float:
+        """Of the last evaluation, eV."""
+        return K_E * float(self.sum.detach())
 
     def forces(self) -> np.ndarray:
-        gradient = self.positions.grad
-        assert gradient is not None
-        return -K_E * gradient.double().numpy()
+        return -K_E * np.asarray(self.gradients[0].double().cpu())
+
+    def potentials(self) -> np.ndarray:
+        """(n,), V, of the last evaluation."""
+        return K_E * np.asarray(self.gradients[1].double().cpu()).ravel()
 
     def describe(self) -> str:
         return self.words
