@@ -36,13 +36,18 @@ class P3MCalculator(torch.nn.Module):
 @pytest.fixture
 def benchmark(monkeypatch):
     """Modules of the benchmark, whose folders are on the path as when its programs are called."""
-    before = set(sys.modules)
+
+    def forget() -> None:
+        # other benchmarks have modules of the same names
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(str(ROOT / "benchmarks")):
+                del sys.modules[name]
+
+    forget()
     for folder in FOLDERS:
         monkeypatch.syspath_prepend(folder)
     yield lambda name: __import__(name)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(ROOT / "benchmarks")):
-            del sys.modules[name]
+    forget()
 
 
 def cells_of(report, label):
