@@ -116,6 +116,17 @@ def dipeptides(seeds: tuple[int, ...]) -> list[Training]:
     return trainings
 
 
+def neutral_dipeptides() -> list[Training]:
+    """With charges that are shifted to be neutral, one seed; the continuation takes the network as it is."""
+    labels = {"kind": "LES, neutral", "seed": 0}
+    first = Training("dipeptides", "LES_neutral-seed0", "dipeptides.yaml", seed=0, neutrality=True, labels=labels)
+    again = Training(
+        "dipeptides", "LES_neutral-seed0-continued", "dipeptides_continued.yaml", seed=0, initial=first,
+        labels=labels | {"continued": True},
+    )  # fmt: skip
+    return [first, again]
+
+
 def dimers(pairs: tuple[str, ...]) -> list[Training]:
     """As examples/training says, each pair of molecules by itself, with and without LES."""
     return [
@@ -149,7 +160,7 @@ def main() -> None:
         trainings: list[Training] = []
         trainings += water(seeds) if "water" in chosen else []
         trainings += times() if "times" in chosen else []
-        trainings += dipeptides(seeds) if "dipeptides" in chosen else []
+        trainings += [*dipeptides(seeds), *neutral_dipeptides()] if "dipeptides" in chosen else []
         trainings += dimers(tuple(options.pairs)) if "dimers" in chosen else []
         trainings += learning_curve(data, output, seeds[:2]) if "learning_curve" in chosen else []
     except LESError as error:

@@ -36,6 +36,7 @@ class Training:
     train: Path | None = None  # in place of the file of the settings
     valid: Path | None = None
     select: dict[str, str] | None = None
+    neutrality: bool = False
     initial: Training | None = None  # the training whose model this one goes on with
     labels: dict[str, Any] = field(default_factory=dict)  # for the report
 
@@ -57,6 +58,8 @@ def configuration(training: Training, data: Path, output: Path) -> dict[str, Any
         raw["model"]["long_range"] = None
         for key in ("long_range_solver", "long_range_accuracy"):
             raw["training"].pop(key, None)
+    if training.neutrality:
+        raw["model"].setdefault("long_range", {})["neutrality"] = True
     if training.seed is not None:
         raw["training"]["seed"] = training.seed
     if training.epochs is not None:

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import theilslopes
 from systems import lattice, write_box, write_model
 
 from les_md.lammps import plugin_directory
@@ -39,7 +38,7 @@ CASES = {
 
 @dataclass
 class Growth:
-    """What one rank of one case held after warm-up; growth is the median slope of all pairs of samples.
+    """What one rank of one case held after warm-up; growth is the median slope over quarters of the run.
 
     So a leak shows, and a buffer of MPI does not that is made once when the ranks drift apart on a busy machine.
     """
@@ -88,7 +87,9 @@ def growth_of(path: Path, case: str, ranks: int, rank: int, steps: int) -> Growt
     """The samples of one rank, evaluated."""
     rows = [[float(word) for word in line.split()[1:]] for line in path.read_text().splitlines()]
     table = np.array([row for row in rows if row[0] > WARM_UP * steps])
-    used, resident = (float(theilslopes(table[:, column], table[:, 0])[0]) for column in (1, 2))
+    lag = max(1, len(table) // 4)
+    slopes = (table[lag:, 1:3] - table[:-lag, 1:3]) / (table[lag:, :1] - table[:-lag, :1])
+    used, resident = np.median(slopes, axis=0).tolist()
     ranges = [(int(column.min()), int(column.max())) for column in table.T[3:]] or [(0, 0), (0, 0)]
     held = table[-1, 1:3] / 2**20
     return Growth(case, ranks, rank, steps, used, resident, float(held[0]), float(held[1]), ranges[0], ranges[1])

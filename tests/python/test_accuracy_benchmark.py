@@ -29,7 +29,8 @@ def accuracy(monkeypatch):
 
 def test_settings_are_valid(accuracy, tmp_path):
     run, trainings = accuracy("run"), accuracy("trainings")
-    for training in (*run.water((0, 1)), *run.times(), *run.dipeptides((0, 1)), *run.dimers(run.PAIRS)):
+    dipeptides = (*run.dipeptides((0, 1)), *run.neutral_dipeptides())
+    for training in (*run.water((0, 1)), *run.times(), *dipeptides, *run.dimers(run.PAIRS)):
         raw = trainings.configuration(training, tmp_path, tmp_path / "out") | {"output": str(tmp_path)}
         if training.initial is not None:
             before = trainings.configuration(training.initial, tmp_path, tmp_path / "out") | {"output": str(tmp_path)}
@@ -43,6 +44,8 @@ def test_settings_are_valid(accuracy, tmp_path):
         assert (settings.model.long_range is not None) == training.long_range
         assert settings.training.epochs == training.epochs or training.epochs is None
         assert settings.training.seed == (training.seed or 0)
+        if settings.model.long_range is not None and training.initial is None:
+            assert settings.model.long_range.neutrality == (training.neutrality or training.group == "dimers")
         assert all(path.parent == tmp_path for path in (*settings.data.train, *settings.data.valid))
         assert training.initial is None or settings.model == initial
 
