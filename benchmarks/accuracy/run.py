@@ -6,7 +6,7 @@ is interrupted goes on where it was, and trainings that are done are not run aga
     water           liquid water with and without LES, three seeds
     learning_curve  the same on 10, 30, 100 and all training frames
     times           force error against training time
-    dipeptides      polar dipeptides in vacuum with and without LES, three seeds
+    dipeptides      polar dipeptides in vacuum with and without LES, three seeds; neutral charges, one seed
     dimers          energy against separation of charged and polar dimers, beyond the training range
 
 Results and figures are written to --output; report.py prints the tables again without training.
