@@ -163,10 +163,18 @@ void PairLES::evaluate() {
 }
 
 /// For a failure of this rank, while others may wait for it in a sum: error->one ends them all. Where several ranks
-/// fail in the same step the higher ones hold back, so that one error line is printed.
+/// fail in the same step the higher ones hold back, so that one error line is printed; mpiexec gets time to pass it on,
+/// because it drops what it has not read yet when a rank aborts.
 void PairLES::stop_all_ranks(const std::string& text) const {
-    std::this_thread::sleep_for(std::chrono::milliseconds(std::min(100 * comm->me, 2000)));
-    error->one(FLERR, text);
+    constexpr std::chrono::milliseconds TIME_TO_PASS_ON{200};
+    constexpr std::chrono::milliseconds HOLD_BACK{500};  // a rank; longer than the lower rank needs to end the run
+    std::this_thread::sleep_for(HOLD_BACK * std::min(comm->me, 10));
+    try {
+        error->one(FLERR, text);
+    } catch (const LAMMPSException&) {
+        std::this_thread::sleep_for(TIME_TO_PASS_ON);
+        throw;
+    }
 }
 
 /// Warnings as they come; the solver in the first step of a run, if it is not the one printed last.
