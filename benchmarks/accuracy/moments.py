@@ -13,6 +13,7 @@ import numpy as np
 from les_md.evaluation import main as evaluate
 
 QUANTITIES = {"dipole": "dipole", "quadrupole": "quadrupole", "born_charges": "Born effective charges"}
+COLUMNS = ("r2", "factor", "scaled_r2", "squared_correlation")
 FRAMES = "dipeptides_valid.xyz"
 OPTIONS = [
     *("--charges-key", "ref_mbis_charges", "--dipole-key", "ref_dipole", "--quadrupole-key", "ref_quadrupole"),
@@ -21,13 +22,16 @@ OPTIONS = [
 
 
 def moments_table(results: list[dict[str, Any]], data: Path) -> tuple[str, Any]:
-    """R2 of each quantity as it is predicted, and after the one factor that brings it closest to the reference."""
-    lines = ["| dipeptides | | seeds | R2 | factor | R2 with it |", "|---|---|---|---|---|---|"]
+    """R2 of each quantity as it is predicted, after the factor that brings it closest, and the squared correlation."""
+    lines = [
+        "| dipeptides | | seeds | R2 | factor | R2 with it | squared correlation |",
+        "|---|---|---|---|---|---|---|",
+    ]
     record = {}
     for training, found in by_training([result for result in results if result["long_range"]]).items():
         values = [evaluated(Path(result["folder"]), data) for result in found]
         for quantity, name in QUANTITIES.items():
-            columns = ([value[quantity][key] for value in values] for key in ("r2", "factor", "scaled_r2"))
+            columns = ([value[quantity][key] for value in values] for key in COLUMNS)
             numbers = " | ".join(spread(column, 3) for column in columns)
             lines.append(f"| {training} | {name} | {len(found)} | {numbers} |")
         record[training] = values
@@ -55,7 +59,7 @@ def spread(values: list[float], decimals: int | None = None) -> str:
 def evaluated(folder: Path, data: Path) -> dict[str, Any]:
     """Errors that les-eval finds for the model of the training in `folder`; computed once."""
     output = folder / "evaluation"
-    if not (output / "errors.json").exists():
+    if not _has_columns(output / "errors.json"):
         shown = io.StringIO()
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
             status = evaluate([str(folder / "run" / "model.pt"), str(data / FRAMES), "--output", str(output), *OPTIONS])
@@ -63,3 +67,11 @@ def evaluated(folder: Path, data: Path) -> dict[str, Any]:
             raise SystemExit(f"accuracy: error: {shown.getvalue().strip()}")
     found: dict[str, Any] = json.loads((output / "errors.json").read_text())["errors"]
     return found
+
+
+def _has_columns(path: Path) -> bool:
+    """Whether the errors are there, written by a les-eval that knows all columns."""
+    if not path.exists():
+        return False
+    found = json.loads(path.read_text())["errors"]
+    return all(column in found.get(quantity, {}) for quantity in QUANTITIES for column in COLUMNS)

@@ -59,13 +59,15 @@ def print_tables(
     if errors:
         of_charges = any(error.factor is not None for error in errors.values())
         heading = f"{'':12s} {'RMSE':>10s} {'MAE':>10s} {'largest':>10s} {'R2':>9s}  {'unit':15s}"
-        print((heading + f"{'factor':>8s} {'R2 with it':>10s}" if of_charges else heading).rstrip())
+        print((heading + f"{'factor':>8s} {'R2 with it':>10s} {'corr^2':>8s}" if of_charges else heading).rstrip())
     for name, error in errors.items():
         values = " ".join(f"{1000 * value:10.4g}" for value in (error.rmse, error.mae, error.largest))
         determination = "" if error.r2 is None else f"{error.r2:.5f}"
         line = f"{name:12s} {values} {determination:>9s}  {'m' + UNITS[name]:15s}"
         if error.factor is not None and error.scaled_r2 is not None:
             line += f"{error.factor:8.3f} {error.scaled_r2:10.5f}"
+        if error.squared_correlation is not None:
+            line += f" {error.squared_correlation:8.5f}"
         print(line.rstrip())
     if table:
         columns = ["mean", "std", "min", "max"] + ([] if table[0].rmse is None else ["reference_mean", "rmse"])

@@ -181,7 +181,8 @@ class Errors:
     """Errors of one quantity over all its numbers, in the unit of the quantity.
 
     `r2` is the coefficient of determination, 1 - mean square error / variance of the reference; None without variance.
-    For what is linear in the charges, `factor` times the predictions comes closest to the reference, with `scaled_r2`.
+    For what is linear in the charges, `factor` times the predictions comes closest to the reference, with `scaled_r2`;
+    `squared_correlation` is Pearson's coefficient squared, which papers often call R2.
     """
 
     rmse: float
@@ -191,6 +192,7 @@ class Errors:
     r2: float | None = None
     factor: float | None = None
     scaled_r2: float | None = None
+    squared_correlation: float | None = None
 
     @classmethod
     def of(cls, predicted: np.ndarray, reference: np.ndarray, of_charges: bool = False) -> Errors:
@@ -205,6 +207,8 @@ class Errors:
             # minimum of <(f p - r)^2> over f
             errors.factor = float(np.mean(predicted * reference)) / size
             errors.scaled_r2 = 1.0 - float(np.mean((errors.factor * predicted - reference) ** 2)) / variance
+            if np.var(predicted) > 0.0:
+                errors.squared_correlation = float(np.corrcoef(predicted.ravel(), reference.ravel())[0, 1]) ** 2
         return errors
 
 

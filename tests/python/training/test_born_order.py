@@ -17,6 +17,7 @@ from les_md.errors import LESError
 from les_md.evaluation import main
 from les_md.forces import evaluate
 from les_md.model import LESModel
+from les_md.predictions import Errors
 from les_md.settings import LongRangeSettings, ModelSettings
 from les_md.training.born_order import check_order, rotation_error
 from les_md.training.data_settings import DataSettings
@@ -160,4 +161,14 @@ def test_the_common_factor_of_the_charges(model, evaluated, capsys):
     assert errors["charges"]["factor"] is None  # a reference without variance
     out = capsys.readouterr().out
     assert "R2 with it" in out
-    assert next(line for line in out.splitlines() if line.startswith("dipole")).endswith("0.800    1.00000")
+    assert next(line for line in out.splitlines() if line.startswith("dipole")).endswith("0.800    1.00000  1.00000")
+
+
+def test_the_squared_correlation_forgives_a_factor_and_a_constant():
+    reference = np.array([[0.0, 1.0], [2.0, -3.0]])
+    errors = Errors.of(1.0 - 2.0 * reference, reference, of_charges=True)
+    assert errors.squared_correlation == pytest.approx(1.0, abs=1e-12)
+    assert errors.scaled_r2 < 0.97
+    noisy = Errors.of(np.array([1.0, 0.0, 2.0]), np.array([0.0, 1.0, 2.0]), of_charges=True)
+    assert noisy.squared_correlation == pytest.approx(0.25, abs=1e-12)  # covariance 1/3, variances 2/3
+    assert Errors.of(np.zeros(3), np.arange(3.0), of_charges=True).squared_correlation is None
