@@ -125,16 +125,22 @@ def curve(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:
 
 def time_table(results: list[dict[str, Any]], output: Path) -> tuple[str, Any]:
     """Force error over training time; training_time.png."""
-    lines = ["| epochs | minutes of one core | energy, meV/atom | forces, meV/angstrom |", "|---|---|---|---|"]
+    lines = [
+        "| model | epochs | minutes of one core | energy, meV/atom | forces, meV/angstrom |",
+        "|---|---|---|---|---|",
+    ]
     record = []
-    for result in sorted(results, key=lambda result: result["epochs"]):
+    for result in sorted(results, key=lambda result: (result["labels"]["kind"], result["epochs"])):
         duration, values = result["seconds"] / 60, result["errors"]
-        lines.append(f"| {result['epochs']} | {duration:.1f} | {values['energy']:.2f} | {values['forces']:.1f} |")
-        record.append({"epochs": result["epochs"], "minutes": duration, "errors": values})
+        kind, numbers = result["labels"]["kind"], f"{values['energy']:.2f} | {values['forces']:.1f}"
+        lines.append(f"| {kind} | {result['epochs']} | {duration:.1f} | {numbers} |")
+        record.append({"kind": kind, "epochs": result["epochs"], "minutes": duration, "errors": values})
     figure, axes = new_figure()
-    axes.semilogx(
-        [row["minutes"] for row in record], [row["errors"]["forces"] for row in record], "o-", color="#0072b2"
-    )
+    for kind in dict.fromkeys(row["kind"] for row in record):
+        rows = [row for row in record if row["kind"] == kind]
+        minutes, forces = [row["minutes"] for row in rows], [row["errors"]["forces"] for row in rows]
+        axes.semilogx(minutes, forces, "o-", color=COLOURS[kind.split(",")[0]], label=kind)
+    axes.legend(frameon=False)
     axes.set_xlabel("minutes of one core")
     axes.set_ylabel("force RMSE, validation (meV/angstrom)")
     figure.savefig(output / "training_time.png", dpi=150)

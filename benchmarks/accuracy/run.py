@@ -5,7 +5,7 @@ is interrupted goes on where it was, and trainings that are done are not run aga
 
     water           liquid water with and without LES, three seeds
     learning_curve  the same on 10, 30, 100 and all training frames
-    times           force error against training time
+    times           force error against training time, also of a network with messages, with and without LES
     dipeptides      polar dipeptides in vacuum with and without LES, three seeds; neutral charges, one seed
     dimers          energy against separation of charged and polar dimers, beyond the training range
 
@@ -32,6 +32,7 @@ from les_md.training.data_settings import DataSettings
 from les_md.training.labels import read_frames
 
 WATER = "water_pbe0.yaml"
+WATER_MESSAGES = "water_pbe0_messages.yaml"
 WATER_FILE = "water_pbe0ts.xyz"
 SEEDS = (0, 1, 2)
 SEED_EPOCHS = 6
@@ -93,11 +94,19 @@ def write_subsets(path: Path, folder: Path, seed: int) -> dict[str, Path]:
 
 
 def times() -> list[Training]:
-    """Trainings of different lengths; those of the other groups count as well."""
-    return [
+    """Trainings of different lengths; the last take most of two hours."""
+    local = [
         Training("times", f"LES-{epochs}epochs", WATER, True, epochs, 0, labels={"kind": "LES", "epochs": epochs})
         for epochs in TIME_EPOCHS
     ]
+    messages = [
+        Training(
+            "times", f"{kind.replace(' ', '_')}-messages", WATER_MESSAGES, long_range, seed=0,
+            labels={"kind": f"{kind}, messages"},
+        )
+        for kind, long_range in KINDS.items()
+    ]  # fmt: skip
+    return local + messages
 
 
 def dipeptides(seeds: tuple[int, ...]) -> list[Training]:

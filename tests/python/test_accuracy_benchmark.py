@@ -79,3 +79,19 @@ def test_spread_and_errors(accuracy):
     found = report.rmse(frames, predictions)
     assert found["energy"] == pytest.approx(1000 * np.sqrt((0.003**2 + 0.004**2) / 2))
     assert found["forces"] == pytest.approx(1.0 / np.sqrt(2))
+
+
+def test_the_table_of_times_has_each_kind_by_itself(accuracy, tmp_path):
+    rows = [("short range, messages", 100, 3000.0, 20.0), ("LES", 30, 300.0, 18.8), ("LES", 12, 120.0, 21.4)]
+    results = [
+        {"labels": {"kind": kind}, "epochs": epochs, "seconds": seconds, "errors": {"energy": 0.25, "forces": forces}}
+        for kind, epochs, seconds, forces in rows
+    ]
+    table, record = accuracy("report").time_table(results, tmp_path)
+    assert table.splitlines()[2:] == [
+        "| LES | 12 | 2.0 | 0.25 | 21.4 |",
+        "| LES | 30 | 5.0 | 0.25 | 18.8 |",
+        "| short range, messages | 100 | 50.0 | 0.25 | 20.0 |",
+    ]
+    assert [row["epochs"] for row in record] == [12, 30, 100]
+    assert (tmp_path / "training_time.png").stat().st_size > 1000
