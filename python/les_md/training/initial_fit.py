@@ -127,19 +127,11 @@ def element_charges(products: Tensor, n_types: int) -> Tensor | None:
     return directions[:, -1] * values[-1].sqrt()
 
 
-def fit_start(
-    model: LESModel,
-    frames: list[AtomsBatch],
-    periodic_sum: PeriodicSum = DIRECT_SUM,
-    given_charges: Tensor | None = None,
-) -> Tensor | None:
+def fit_start(model: LESModel, frames: list[AtomsBatch], periodic_sum: PeriodicSum = DIRECT_SUM) -> Tensor | None:
     """Sets the linear maps of the energy head and the element charges of `model` from `frames`.
 
     The perceptrons start at zero output. With charge transfers, transfers that depend on elements and distance alone
     make up what constant charges cannot give. Frames without forces and energies are of no use and raise nothing.
-
-    Args:
-        given_charges: (n_types,) in e, in place of those of the fit.
 
     Returns:
         the element charges (n_types,) in e, None for a short-range-only model or if the fit found none.
@@ -162,7 +154,7 @@ def fit_start(
     solution = _solve(normal, right)
     charges = None
     if model.settings.long_range is not None:
-        charges = element_charges(solution[n_weights:], n_types) if given_charges is None else given_charges
+        charges = element_charges(solution[n_weights:], n_types)
         # the weights that go with these charges: their products are not quite those of the fit
         products = torch.zeros_like(solution[n_weights:])
         if charges is not None:

@@ -7,7 +7,6 @@ before data are read or a heavy library is loaded.
 from __future__ import annotations
 
 import difflib
-import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -66,9 +65,6 @@ class TrainingSettings(Settings):
     early_stopping_patience: int | None = Field(None, ge=1, description="epochs without a better validation loss")
     initial_model: Path | None = Field(None, description="checkpoint (model.pt) to start from: fine-tuning")
     initial_fit: bool = Field(True, description="start from a least-squares fit of linear maps and element charges")
-    initial_charges: dict[str, float] | None = Field(
-        None, description="charge of every element (e) in that fit, in place of fitted ones"
-    )
     loss: LossSettings = LossSettings()
     seed: int = Field(0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -94,13 +90,6 @@ class TrainingSettings(Settings):
                 raise ValueError("`optimizer: levenberg_marquardt` runs as one process on the CPU")
         if self.initial_model is not None and self.initial_fit and "initial_fit" in self.model_fields_set:
             raise ValueError("`initial_fit` has no effect with `initial_model`: leave it out")
-        if self.initial_charges is not None:
-            if self.initial_model is not None or not self.initial_fit:
-                raise ValueError("`initial_charges` belong to `initial_fit`, which this training does not do")
-            if not all(math.isfinite(charge) for charge in self.initial_charges.values()):
-                raise ValueError(f"`initial_charges` must be finite, got {self.initial_charges}")
-            if not any(self.initial_charges.values()):
-                raise ValueError("`initial_charges` must not all be zero: gradient descent would leave them there")
         if self.long_range_solver == "direct" and "long_range_accuracy" in self.model_fields_set:
             raise ValueError(
                 "`long_range_accuracy` has no effect with `long_range_solver: direct`: set `mesh` or leave it out"
@@ -139,7 +128,7 @@ class TrainSettings(Settings):
                 raise ValueError(f"`training.loss.{quantity}` needs charges: leave `model.long_range: null` out")
             if getattr(self.data, f"{quantity}_key") is not None and not fitted:
                 raise ValueError(f"`data.{quantity}_key` has no effect without a weight in `training.loss.{quantity}`")
-        for key in ("initial_charges", "long_range_solver", "long_range_accuracy"):
+        for key in ("long_range_solver", "long_range_accuracy"):
             if long_range is None and key in self.training.model_fields_set:
                 raise ValueError(f"`training.{key}` has no effect with `model.long_range: null`: leave it out")
         return self
@@ -215,8 +204,6 @@ def settings_record(settings: TrainSettings) -> dict[str, Any]:
             del record["training"][key]
     if record["training"]["initial_model"] is not None:
         del record["training"]["initial_fit"]
-    if record["training"]["initial_charges"] is None:
-        del record["training"]["initial_charges"]
     if record["model"]["long_range"] is None:
         del record["training"]["long_range_solver"], record["training"]["long_range_accuracy"]
     elif record["training"]["long_range_solver"] == "direct":

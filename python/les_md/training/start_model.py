@@ -10,7 +10,6 @@ import torch
 from les_md import fields
 from les_md.batch import collate
 from les_md.charge_sign import align_charge_sign
-from les_md.errors import LESError
 from les_md.model import LESModel
 from les_md.training import data
 from les_md.training.data import TrainingData
@@ -55,22 +54,8 @@ def new_model(settings: TrainSettings, dataset: TrainingData) -> LESModel:
         model.element_charges.constrain(*constraints(settings, dataset))
     if settings.training.initial_fit:
         order = np.random.default_rng(settings.training.seed).permutation(len(dataset.train))
-        frames = [dataset.train[index] for index in order]
-        fit_start(model, frames, periodic_sum_of(settings.training), given_charges(settings, dataset.symbols))
+        fit_start(model, [dataset.train[index] for index in order], periodic_sum_of(settings.training))
     return model
-
-
-def given_charges(settings: TrainSettings, symbols: list[str]) -> torch.Tensor | None:
-    """`training.initial_charges` in the order of `symbols`, (n_types,) in e; None if they are left to the fit."""
-    charges = settings.training.initial_charges
-    if charges is None:
-        return None
-    if set(charges) != set(symbols):
-        raise LESError(
-            f"`training.initial_charges` must name each element of the data once, {', '.join(symbols)}; "
-            f"got {', '.join(charges)}"
-        )
-    return torch.tensor([charges[symbol] for symbol in symbols], dtype=torch.float64)
 
 
 def align_sign(settings: TrainSettings, dataset: TrainingData, model: LESModel) -> None:

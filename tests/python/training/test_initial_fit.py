@@ -59,18 +59,6 @@ def test_finds_the_true_charges(frames, n_channels):
     assert predicted[:, 0].abs().tolist() == pytest.approx([0.9] * 8, abs=0.02)
 
 
-def test_given_charges_take_the_place_of_fitted_ones(frames):
-    """The short-range weights are those that go with them: wrong charges, but no worse a start than a third of it."""
-    model = untrained(frames, LongRangeSettings())
-    charges = fit_start(model, frames, given_charges=torch.tensor([0.6, -0.5], dtype=torch.float64))
-    assert charges.tolist() == [0.6, -0.5]
-    predicted = evaluate(model, frames[0])[fields.LATENT_CHARGES][:, 0] * model.charge_sign
-    assert sorted(set(predicted.tolist())) == pytest.approx([-0.5, 0.6], abs=1e-12)
-    unseen = collate([salt_frame(seed) for seed in range(100, 104)])
-    after = (evaluate(model, unseen)[fields.FORCES] - unseen[LABEL_FORCES]).square().mean().sqrt()
-    assert after < 0.3 * unseen[LABEL_FORCES].square().mean().sqrt()
-
-
 def test_starts_close_to_the_data(frames):
     """The fit reproduces forces it has not seen far better than the untrained model does."""
     unseen = collate([salt_frame(seed) for seed in range(100, 104)])

@@ -68,30 +68,10 @@ def check(capsys, tmp_path, write_frames, settings_of, write_settings):
         ("training.epochs", "--set must be given as key.path=value, got 'training.epochs'"),
         ("training.epochs.more=3", "`epochs` is a single value, not a section"),
         ("data.train=nowhere.xyz", "data file 'nowhere.xyz' does not exist"),
-        ("training.initial_charges={H: 1}", "`initial_charges` belong to `initial_fit`, which this training does not"),
     ],
 )
 def test_wrong_settings(check, override, text):
     check(text, overrides=[override])
-
-
-@pytest.mark.parametrize(
-    ("charges", "text"),
-    [
-        ("{O: -1}", "`training.initial_charges` must name each element of the data once, H, O; got O"),
-        ("{O: -1, H: 0.5, N: 0}", "must name each element of the data once, H, O; got O, H, N"),
-        ("{O: 0, H: 0}", "`initial_charges` must not all be zero"),
-        ("{O: .nan, H: 0}", "`initial_charges` must be finite"),
-        ("much", "`training.initial_charges`"),
-    ],
-)
-def test_wrong_initial_charges(check, charges, text):
-    check(text, overrides=[f"training.initial_charges={charges}", "training.initial_fit=true"])
-
-
-def test_initial_charges_of_a_short_range_model(check):
-    changes = ["training.initial_charges={H: 1}", "training.initial_fit=true", "model.long_range=null"]
-    check("`training.initial_charges` has no effect with `model.long_range: null`", overrides=changes)
 
 
 def test_gpu_without_gpu(check, monkeypatch):
