@@ -94,7 +94,7 @@ def write_subsets(path: Path, folder: Path, seed: int) -> dict[str, Path]:
 
 
 def times() -> list[Training]:
-    """Trainings of different lengths; the last take most of two hours."""
+    """Trainings of different lengths, and a network with messages, with and without LES."""
     local = [
         Training("times", f"LES-{epochs}epochs", WATER, True, epochs, 0, labels={"kind": "LES", "epochs": epochs})
         for epochs in TIME_EPOCHS
